@@ -1,0 +1,1 @@
+"""The values every boundary speaks, the contracts, `where`, artifacts, seeding and errors."""

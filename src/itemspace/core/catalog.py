@@ -1,0 +1,172 @@
+"""`Catalog`: the items, one row each, as an Arrow table with a schema and one identity per item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.core.errors import DataError, SchemaError
+from itemspace.core.hashing import fingerprint
+from itemspace.core.ids import Ids, string_ids
+from itemspace.core.schema import Schema
+from itemspace.core.selection import Selection
+
+if TYPE_CHECKING:
+    from itemspace.core.where import Expression
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items in row order: `table` row r describes the item `ids[r]`.
+
+    Build one with `Catalog.from_table`, which assigns rows by a seeded permutation. `live` [n] marks rows that exist
+    (a removed item keeps its row, so rows never move under an index); None means all do.
+    """
+
+    table: pa.Table
+    schema: Schema
+    ids: Ids
+    live: np.ndarray | None = None
+
+    @classmethod
+    def from_table(
+        cls, table: pa.Table, *, schema: Schema | None = None, overrides: Mapping[str, str] | None = None, seed: int = 0
+    ) -> Catalog:
+        """A catalogue over `table` (one row per item, any order).
+
+        Raises:
+            SchemaError: no ID column can be found.
+            DataError: an ID is missing or occurs twice.
+        """
+        schema = schema or Schema.infer(table, overrides=overrides)
+        external = string_ids(table.column(schema.id))
+        if external.null_count:
+            row = int(np.flatnonzero(np.asarray(external.is_null()))[0])
+            raise DataError("the item ID is missing", row=row + 1, column=schema.id, count=external.null_count)
+        order = Ids.order(external, seed=seed)
+        ids = Ids(external.take(pa.array(order)))
+        twice = ids.duplicates()
+        if twice:
+            rows = sorted((int(order[a]), int(order[b])) for a, b in twice)
+            raise DataError(
+                f'the ID "{ids[twice[0][0]]}" occurs more than once (rows {rows[0][0] + 1:,} and {rows[0][1] + 1:,})',
+                column=schema.id,
+                count=len(twice),
+                hint="Keep one row per item, or read with duplicates='last' (--duplicates last).",
+            )
+        return cls(table.take(pa.array(order)), schema, ids)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __repr__(self) -> str:
+        return f"Catalog({len(self):,} items, {len(self.schema.kinds)} columns)"
+
+    @property
+    def count(self) -> int:
+        """Items that exist (rows less removed ones)."""
+        return len(self) if self.live is None else int(self.live.sum())
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column in row order; an unknown name is refused with the nearest one."""
+        self.schema[name]
+        return self.table.column(name)
+
+    def texts(self, columns: Sequence[str] | None = None, *, separator: str = " ") -> list[str]:
+        """One string per row, the text columns (or `columns`) joined; missing values are left out."""
+        return join_columns(self.table, columns or self.text_columns(), separator)
+
+    def text_columns(self) -> list[str]:
+        """The columns that describe an item in words: text first, then categories and lists."""
+        found = self.schema.columns("text") + self.schema.columns("category", "list")
+        return found
+
+    def rows(self, items: Sequence[str]) -> np.ndarray:
+        """Rows of external IDs, refusing unknown ones."""
+        return self.ids.rows(items)
+
+    def item(self, external: str) -> dict[str, Any]:
+        """One item as a dictionary."""
+        return self.table.slice(int(self.ids.rows([external])[0]), 1).to_pylist()[0]
+
+    def chunks(self, size: int = 65_536) -> Iterator[Catalog]:
+        """The catalogue in row order, `size` rows at a time (rows restart at 0 in each chunk's own table)."""
+        for start in range(0, len(self), size):
+            part = self.table.slice(start, size)
+            live = None if self.live is None else self.live[start : start + size]
+            yield Catalog(part, self.schema, Ids(self.ids.values.slice(start, size)), live)
+
+    def take(self, rows: np.ndarray) -> Catalog:
+        """The items at `rows`, as a catalogue of their own."""
+        at = pa.array(np.asarray(rows, np.int64))
+        live = None if self.live is None else self.live[np.asarray(rows)]
+        return Catalog(self.table.take(at), self.schema, Ids(self.ids.values.take(at)), live)
+
+    def extended(self, table: pa.Table) -> Catalog:
+        """This catalogue followed by new items (columns in this catalogue's schema; IDs not yet known)."""
+        missing = [n for n in table.column_names if n not in self.schema.kinds]
+        if missing:
+            raise SchemaError(f"the catalogue has no column `{missing[0]}`.")
+        tail = conform(table, self.table.schema)
+        external = string_ids(tail.column(self.schema.id))
+        live = None if self.live is None else np.concatenate([self.live, np.ones(len(external), bool)])
+        return replace(self, table=pa.concat_tables([self.table, tail]), ids=self.ids.extended(external), live=live)
+
+    def where(self, expression: str | Expression | Selection | None) -> Selection:
+        """Compile a filter to the rows that match it (removed items never do).
+
+        Raises:
+            FilterError: the expression cannot be parsed or does not fit the columns.
+        """
+        from itemspace.core.where import compile_where
+
+        if isinstance(expression, Selection):
+            return expression
+        return compile_where(expression, self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the items' content."""
+        return fingerprint(self.table, self.schema.to_json())
+
+
+def join_columns(table: pa.Table, columns: Sequence[str], separator: str = " ") -> list[str]:
+    """One string per row from several columns; lists are spelt out, missing values skipped."""
+    parts: list[list[str]] = []
+    for name in columns:
+        column = table.column(name)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            parts.append([" ".join(str(x) for x in v if x is not None) if v else "" for v in column.to_pylist()])
+        else:
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            parts.append(column.cast(pa.large_string()).fill_null("").to_pylist())
+    if not parts:
+        return [""] * table.num_rows
+    if len(parts) == 1:
+        return parts[0]
+    return [separator.join(p for p in row if p) for row in zip(*parts, strict=True)]
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns and types of `schema`; absent columns become null.
+
+    Raises:
+        DataError: a value does not fit its column's type.
+    """
+    columns = []
+    for entry in schema:
+        if entry.name not in table.column_names:
+            columns.append(pa.nulls(table.num_rows, entry.type))
+            continue
+        column = table.column(entry.name)
+        try:
+            columns.append(column.cast(entry.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(f"{error} (the catalogue has {entry.type})", column=entry.name) from None
+    return pa.table(columns, schema=schema)

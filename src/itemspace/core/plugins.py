@@ -1,0 +1,69 @@
+"""Finding parts by short name, import path or entry point; nothing is imported before it is asked for.
+
+A third-party package declares, in its `pyproject.toml`:
+
+```toml
+[project.entry-points."itemspace.encoders"]
+my-encoder = "my_package.encoder:MyEncoder"
+```
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from itemspace.core.config import load_object
+from itemspace.core.errors import RecipeError, nearest
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "encoders": {
+        "lsa": "itemspace.encode.lsa:LSAEncoder",
+        "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
+    },
+    "indexes": {
+        "flat": "itemspace.index.flat:FlatIndex",
+        "hnsw": "itemspace.index.hnsw:HNSWIndex",
+        "bm25": "itemspace.index.bm25:BM25Index",
+    },
+    "recommenders": {
+        "popularity": "itemspace.recommend.popularity:Popularity",
+        "counting": "itemspace.recommend.counting:Counting",
+        "item-knn": "itemspace.recommend.item_knn:ItemKNN",
+        "ease": "itemspace.recommend.ease:EASE",
+        "bpr-mf": "itemspace.recommend.bpr_mf:BPRMF",
+        "sasrec": "itemspace.recommend.sasrec:SASRec",
+    },
+    "scorers": {},
+    "linkers": {},
+    "readers": {},
+    "stores": {"lancedb": "itemspace.store.lance:LanceStore"},
+}
+"""Short names of our own parts by group; an entry point in group `itemspace.<group>` adds to them."""
+
+
+@cache
+def available(group: str) -> dict[str, str]:
+    """Short name -> import path for every part in `group`, ours and installed plug-ins'."""
+    found = dict(BUILTIN.get(group, {}))
+    for point in entry_points(group=f"itemspace.{group}"):
+        found.setdefault(point.name, point.value)
+    return found
+
+
+def find(group: str, name: str) -> Any:
+    """The class registered as `name` in `group`, or the object at the import path `name`.
+
+    Raises:
+        RecipeError: no such part; the message names the nearest one and lists all.
+    """
+    parts = available(group)
+    if name in parts:
+        return load_object(parts[name])
+    if ":" in name:
+        return load_object(name)
+    raise RecipeError(
+        f"no {group[:-1]} named `{name}`.{nearest(name, parts)} Known: {', '.join(sorted(parts)) or 'none'}; "
+        'an import path "package.module:Name" works too.'
+    )

@@ -1,0 +1,44 @@
+"""`top_k` against its slow reference, with the ties and absences that trip fast paths up."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itemspace.core.topk import merge_top_k, top_k, top_k_reference
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    q=st.integers(1, 6),
+    n=st.integers(1, 60),
+    k=st.integers(1, 70),
+    levels=st.integers(1, 6),
+    missing=st.floats(0, 1),
+)
+def test_top_k_equals_sorting(seed, q, n, k, levels, missing):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-levels, levels, (q, n)).astype(np.float32)
+    scores[rng.random(scores.shape) < missing] = -np.inf
+    ties = rng.permutation(n).astype(np.uint32)
+    rows, best = top_k(scores, k, ties)
+    expected_rows, expected = top_k_reference(scores, k, ties)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_array_equal(best, expected)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0])
+def test_signed_zeros_tie(value):
+    scores = np.array([[value, 0.0, -0.0, 0.0]], np.float32)
+    rows, _ = top_k(scores, 2, np.array([3, 2, 1, 0], np.uint32))
+    assert rows.tolist() == [[3, 2]]
+
+
+def test_merging_parts_equals_one_top_k():
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 9, (4, 50)).astype(np.float32)
+    ties = rng.permutation(50).astype(np.uint32)
+    left = top_k(scores[:, :20], 7, ties[:20])
+    right = top_k(scores[:, 20:], 7, ties[20:])
+    merged = merge_top_k([left, (np.where(right[0] >= 0, right[0] + 20, -1), right[1])], 7, ties)
+    np.testing.assert_array_equal(merged[0], top_k(scores, 7, ties)[0])
