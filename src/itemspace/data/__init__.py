@@ -1,0 +1,1 @@
+"""`Dataset` and where it comes from: readers, splits, and worlds planted with a known best answer."""
