@@ -66,8 +66,17 @@ class VectorCache:
         """Where each key uint64 [n, 2] is kept, -1 where it is not."""
         if len(self) == 0:
             return np.full(len(keys), -1)
-        at = np.minimum(np.searchsorted(self._keys[:, 0], keys[:, 0]), len(self) - 1)
-        return np.where((self._keys[at] == keys).all(1), at, -1)
+        at = np.searchsorted(self._keys[:, 0], keys[:, 0])
+        found = np.full(len(keys), -1)
+        open_ = np.arange(len(keys))
+        while len(open_):  # once, but for keys that share their first half
+            open_ = open_[at[open_] < len(self)]
+            open_ = open_[self._keys[at[open_], 0] == keys[open_, 0]]
+            hit = self._keys[at[open_], 1] == keys[open_, 1]
+            found[open_[hit]] = at[open_[hit]]
+            open_ = open_[~hit]
+            at[open_] += 1
+        return found
 
     def get(self, found: np.ndarray) -> np.ndarray:
         """The vectors float32 [n, d] at places that `find` gave."""
