@@ -1,1 +1,1 @@
-"""The contracts any new part must pass, as test classes to inherit from, with the strategies and references they use."""
+"""The contracts any part must pass, as test classes for our own parts and for yours."""
