@@ -53,7 +53,9 @@ def reciprocal_rank(relevant: np.ndarray, k: int | None = None) -> np.ndarray:
     return np.where(relevant.any(1), 1.0 / (relevant.argmax(1) + 1), 0.0)
 
 
-def bpref(relevant: np.ndarray, nonrelevant: np.ndarray, n_relevant: np.ndarray, n_nonrelevant: np.ndarray) -> np.ndarray:
+def bpref(
+    relevant: np.ndarray, nonrelevant: np.ndarray, n_relevant: np.ndarray, n_nonrelevant: np.ndarray
+) -> np.ndarray:
     """Binary preference [q]: over judged items only, how seldom a relevant one comes after non-relevant ones.
 
     relevant, nonrelevant: bool [q, n], both False where unjudged. n_relevant, n_nonrelevant: judged totals [q].
@@ -69,7 +71,7 @@ def rank_biased_precision(gains: np.ndarray, top: np.ndarray, p: float) -> np.nd
     return (1.0 - p) * divide(gains @ p ** np.arange(gains.shape[1]), top)
 
 
-def compact(keep: np.ndarray, *columns: tuple[np.ndarray, object]) -> list[np.ndarray]:
+def compact(keep: np.ndarray, *columns: tuple[np.ndarray, float]) -> list[np.ndarray]:
     """Each (values [q, n], fill) with the kept places moved to the front in order and `fill` behind them."""
     order = np.argsort(~keep, axis=1, kind="stable")
     kept = np.take_along_axis(keep, order, 1)

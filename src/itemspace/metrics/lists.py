@@ -59,14 +59,14 @@ def novelty(ranking: Ranking, k: int | None = 10) -> PerQuery:
     """
     rows = ranking.rows[:, :k]
     bits = kernels.self_information(_counts(ranking))[np.maximum(rows, 0)]
-    return PerQuery(kernels.masked_mean(bits, rows >= 0), ~(rows >= 0).any(1))
+    return PerQuery(kernels.masked_mean(bits, rows >= 0), (rows >= 0).sum(1) == 0)
 
 
 @metric("popularity", ranked=False, needs=("counts",))
 def popularity(ranking: Ranking, k: int | None = 10) -> PerQuery:
     """Mean number of training events of the first k answers. Queries without an answer are skipped."""
     rows = ranking.rows[:, :k]
-    return PerQuery(kernels.masked_mean(_counts(ranking)[np.maximum(rows, 0)], rows >= 0), ~(rows >= 0).any(1))
+    return PerQuery(kernels.masked_mean(_counts(ranking)[np.maximum(rows, 0)], rows >= 0), (rows >= 0).sum(1) == 0)
 
 
 @metric("diversity", ranked=False, needs=("vectors|categories",))
@@ -83,4 +83,6 @@ def diversity(ranking: Ranking, k: int | None = 10) -> PerQuery:
         return PerQuery(kernels.mean_pair_distance(items.vectors, rows), alone)
     if items.categories is not None:
         return PerQuery(kernels.pair_difference(items.categories[np.maximum(rows, 0)], rows >= 0), alone)
-    raise RequestError("diversity needs item vectors or categories; pass items=Items(size, vectors=... or categories=...).")
+    raise RequestError(
+        "diversity needs item vectors or categories; pass items=Items(size, vectors=... or categories=...)."
+    )

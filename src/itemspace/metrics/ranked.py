@@ -56,7 +56,7 @@ def precision(ranking: Ranking, k: int | None = 10) -> PerQuery:
 @metric("hit")
 def hit(ranking: Ranking, k: int | None = 10) -> PerQuery:
     """1 when a relevant item is among the first k, else 0 (hit rate; trec_eval's `success`)."""
-    return PerQuery(ranking.relevant[:, :k].any(1).astype(np.float64), ranking.unanswerable)
+    return PerQuery(np.asarray(ranking.relevant[:, :k].any(1), np.float64), ranking.unanswerable)
 
 
 @metric("mrr")
