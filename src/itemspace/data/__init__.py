@@ -1,0 +1,1 @@
+"""Reading, describing, splitting and generating data. `itemspace.data.read` is the way in."""
