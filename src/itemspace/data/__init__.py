@@ -1,1 +1,1 @@
-"""`Dataset` and where it comes from: readers, splits, and worlds planted with a known best answer."""
+"""Datasets: readers for published formats, schema inference, descriptions, splits and planted worlds."""
