@@ -17,7 +17,7 @@ def add(space: SpacePath, items: Table) -> None:
     from itemspace.data.tables import read_table
     from itemspace.space import Space
 
-    with Space.open(space, write=True) as opened:
+    with Space.open(space) as opened:
         count = opened.add(read_table(items))
         print(f"{count:,} items added or replaced; {opened.describe()}")
 
@@ -27,7 +27,7 @@ def update(space: SpacePath, changes: Table) -> None:
     from itemspace.data.tables import read_table
     from itemspace.space import Space
 
-    with Space.open(space, write=True) as opened:
+    with Space.open(space) as opened:
         print(f"{opened.update(read_table(changes)):,} items updated.")
 
 
@@ -38,7 +38,7 @@ def remove(
     """Remove items: they never come back in an answer."""
     from itemspace.space import Space
 
-    with Space.open(space, write=True) as opened:
+    with Space.open(space) as opened:
         print(f"{opened.remove(items):,} items removed; {opened.describe()}")
 
 
@@ -47,5 +47,5 @@ def log(space: SpacePath, events: Table) -> None:
     from itemspace.data.tables import read_table
     from itemspace.space import Space
 
-    with Space.open(space, write=True) as opened:
+    with Space.open(space) as opened:
         print(f"{opened.log(read_table(events)):,} events logged.")

@@ -94,11 +94,11 @@ class Space:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: str | Path, *, write: bool = False) -> Self:
-        """Open a Space. `write` takes the writer's place now instead of at the first change.
+    def open(cls, path: str | Path) -> Self:
+        """Open a Space, for asking and (one process at a time) for changing.
 
         Raises:
-            ArtifactError: there is no Space at `path`, it is damaged, or (with `write`) another process writes to it.
+            ArtifactError: there is no Space at `path`, or it is damaged.
             FormatVersionError: a newer itemspace built it; the message names the version.
         """
         home = Path(path)
@@ -108,8 +108,6 @@ class Space:
         manifest = artifact.manifest
         store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
         try:
-            if write:
-                store.claim()
             return cls(artifact, store, Live.load(artifact, store))
         except BaseException:
             store.close()
