@@ -32,7 +32,7 @@ from itemspace.core.topk import top_k
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
 
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 16 << 20
 """The most memory one block of scores [q, items] takes (float32); a batch of requests is cut to fit."""
 
 

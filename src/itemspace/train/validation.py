@@ -45,7 +45,7 @@ class Ranks:
         return float(np.mean(dcg[ideal > 0] / ideal[ideal > 0]))
 
 
-def rank_relevant(score: ScoreBlock, task: Task, items: int, ties: np.ndarray, *, block_bytes: int = 64 << 20) -> Ranks:
+def rank_relevant(score: ScoreBlock, task: Task, items: int, ties: np.ndarray, *, block_bytes: int = 8 << 20) -> Ranks:
     """Ranks of the relevant items of `task` among all allowed items, scores made in blocks of `block_bytes`.
 
     Exclusions and `task.candidates` count as for a search. ties: uint32 [items], lower first among equal scores.
