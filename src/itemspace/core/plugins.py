@@ -37,7 +37,13 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "scorers": {},
     "linkers": {},
-    "readers": {},
+    "readers": {
+        "chorus": "itemspace.data.readers.chorus:ChorusReader",
+        "smart": "itemspace.data.readers.smart:SmartReader",
+        "amazon-json": "itemspace.data.readers.amazon_json:AmazonJsonReader",
+        "s3rec": "itemspace.data.readers.s3rec:S3RecReader",
+        "tables": "itemspace.data.readers.tables:TablesReader",
+    },
     "stores": {"lancedb": "itemspace.store.lance:LanceStore"},
 }
 """Short names of our own parts by group; an entry point in group `itemspace.<group>` adds to them."""
