@@ -321,3 +321,13 @@ def test_reranked_takes_a_whole_scorer(catalog):
     base, table = planted(14), np.random.default_rng(15).normal(size=(Q, N))
     hits = reranked(base, Preference(table)).bind(catalog).search(ASKED, 1)
     assert hits.rows[:, 0].tolist() == table.argmax(1).tolist()
+
+
+@pytest.mark.parametrize("method", ["rrf", "weighted", "z-score"])
+def test_the_hits_for_a_smaller_k_begin_those_for_a_larger_one(catalog, method):
+    pipeline = fuse(planted(16, 0.9), planted(17, 0.8), method=method, depth=3).bind(catalog)
+    whole = pipeline.search(ASKED, N)
+    assert (np.diff(np.where(whole.rows >= 0, whole.scores, -1e9), axis=1) <= 0).all()
+    assert all(len(set(row[row >= 0].tolist())) == (row >= 0).sum() for row in whole.rows)
+    for k in (1, 4, 7, 20):
+        assert np.array_equal(pipeline.search(ASKED, k).rows, whole.rows[:, :k])

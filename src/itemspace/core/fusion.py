@@ -90,3 +90,38 @@ def fuse_hits(
     hits.rows[request[keep], place[keep]] = row[keep]
     hits.scores[request[keep], place[keep]] = scores[keep]
     return hits
+
+
+def falling(floor: np.ndarray, count: int) -> np.ndarray:
+    """`count` scores per request that go on falling from `floor` [q], each below the one before: float32 [q, count]."""
+    spacing = np.maximum(np.abs(floor) * np.finfo(np.float32).eps * 4, 1.0)
+    return (floor[:, None] - spacing[:, None] * np.arange(1, count + 1)).astype(np.float32)
+
+
+def lowest(hits: Hits) -> np.ndarray:
+    """The score of each request's last hit [q]; 0 where it has none."""
+    low = np.where(hits.rows >= 0, hits.scores, np.inf).min(1, initial=np.inf)
+    return np.where(np.isfinite(low), low, 0.0).astype(np.float64)
+
+
+def appended(head: Hits, more: Hits, k: int) -> Hits:
+    """The hits of `head`, then those of `more` not among them, k at most; the later scores fall below the earlier.
+
+    A request whose `head` has k hits is left as it is.
+    """
+    q = len(head)
+    size = int(max(head.rows.max(initial=0), more.rows.max(initial=0))) + 1
+    base = np.arange(q, dtype=np.int64)[:, None] * size
+    seen = (base + head.rows)[head.rows >= 0]
+    new = (more.rows >= 0) & ~np.isin(base + more.rows, seen)
+    order = np.argsort(~new, axis=1, kind="stable")
+    tail = np.where(np.take_along_axis(new, order, 1), np.take_along_axis(more.rows, order, 1), -1)
+    rows = np.concatenate([head.rows, tail], axis=1)
+    scores = np.concatenate([head.scores, falling(lowest(head), tail.shape[1])], axis=1)
+    order = np.argsort(rows < 0, axis=1, kind="stable")[:, :k]
+    rows = np.take_along_axis(rows, order, 1)
+    scores = np.where(rows >= 0, np.take_along_axis(scores, order, 1), -np.inf).astype(np.float32)
+    if rows.shape[1] < k:
+        rows = np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
+        scores = np.pad(scores, ((0, 0), (0, k - scores.shape[1])), constant_values=-np.inf)
+    return Hits(rows.astype(np.int32), scores, head.ids)

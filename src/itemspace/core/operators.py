@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, get_args
 
 import numpy as np
 
+from itemspace.core.asking import check_k, compiled, selection, told
 from itemspace.core.contracts import Encoder, Index, Retriever, Scorer
-from itemspace.core.errors import ContractError, FilterError, RequestError, nearest
+from itemspace.core.errors import ContractError, nearest
 from itemspace.core.explain import Explanation, Stopwatch
-from itemspace.core.fusion import METHODS, FusionMethod, fuse_hits
+from itemspace.core.fusion import METHODS, FusionMethod, appended, falling, fuse_hits, lowest
 from itemspace.core.hits import Hits
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG
@@ -255,17 +256,30 @@ class Fused(Composite):
     def search(self, requests: Requests, k: int, where: Filter = None) -> Hits:
         check_k(k)
         watch = Stopwatch()
-        deep = max(k, self.depth)
         within = compiled(where, self.catalog) if self.catalog is not None else where
-        branches = self.candidates(requests, deep, within)
+        depth = self.depth
+        branches = self.candidates(requests, depth, within)
+        parts, merging = [part for branch in branches for part in _parts(branch)], 0.0
+        hits: Hits | None = None
+        while True:
+            began = watch.milliseconds
+            hits = self._merged(branches, k) if hits is None else appended(hits, self._merged(branches, 2 * k), k)
+            merging += watch.milliseconds - began
+            filled = any((branch.found == depth).any() for branch in branches)
+            if not filled or (hits.found == k).all():
+                break
+            # Deeper blocks come after shallower ones, so the hits for a smaller k begin those for a larger one.
+            depth *= 2
+            branches = self.candidates(requests, depth, within)
+            parts += [part for branch in branches for part in _parts(branch)]
+        n = len(requests)
+        note = f"union of the first {depth:,} of each branch; weights {', '.join(f'{w:g}' for w in self.weights)}"
+        step = Explanation(f"fuse by {self.method}", merging, n, k, note=note)
+        return finished(hits, self, Explanation(repr(self), watch.milliseconds, n, k, parts=(*parts, step)))
+
+    def _merged(self, branches: list[Hits], k: int) -> Hits:
         ids = ids_of(self, *branches)
-        before = watch.milliseconds
-        hits = fuse_hits(branches, k, method=self.method, weights=self.weights, constant=self.constant, ids=ids)
-        n, total = len(requests), watch.milliseconds
-        note = f"union of the first {deep:,} of each branch; weights {', '.join(f'{w:g}' for w in self.weights)}"
-        step = Explanation(f"fuse by {self.method}", total - before, n, k, note=note)
-        parts = (*(part for branch in branches for part in _parts(branch)), step)
-        return finished(hits, self, Explanation(repr(self), total, n, k, parts=parts))
+        return fuse_hits(branches, k, method=self.method, weights=self.weights, constant=self.constant, ids=ids)
 
     def candidates(self, requests: Requests, depth: int, where: Filter = None) -> list[Hits]:
         """The first `depth` hits of every branch, in the order of the branches."""
@@ -282,7 +296,7 @@ def fuse(
     depth: int = DEFAULT_DEPTH,
     constant: float = 60.0,
 ) -> Fused:
-    """One ranking from several retrievers, over the union of the first `max(k, depth)` hits of each.
+    """One ranking from several retrievers, over the union of the first `depth` hits of each.
 
     method: "rrf", reciprocal rank fusion, sum of weight / (constant + rank) with rank from 1 (Cormack, Clarke and
     Büttcher 2009, constant 60): no scores needed, nothing to tune, start here. "weighted": weighted sum of scores scaled
@@ -290,7 +304,8 @@ def fuse(
     (`itemspace.search.tune_fusion`). "z-score": the same with scores standardized, less sensitive to one outlying hit.
 
     A filter and the requests' exclusions go to every branch before its cut, so k hits come back whenever the branches
-    have k matching items between them. Equal scores are ordered by the hash of the ID.
+    have k matching items between them: where the union is smaller than k, the branches are read deeper (twice as deep each
+    time) and what they bring is appended. Equal scores are ordered by the hash of the ID.
 
     Raises:
         ContractError: something here is not a retriever, or weights do not fit.
@@ -318,57 +333,6 @@ def reranked(retriever: Retriever, step: Any) -> Composite:
     raise ContractError(
         f"a retriever is followed by a scorer, `scorer % depth` or `where(...)`, not by {type(step).__name__}."
     )
-
-
-def check_k(k: int) -> None:
-    """Refuse a k that is not a whole number of at least 1.
-
-    Raises:
-        RequestError: says what was given.
-    """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise RequestError(f"k is how many hits to return: a whole number of at least 1, got {k!r}.")
-
-
-def compiled(expression: Filter, catalog: Catalog | None) -> Selection | None:
-    """A filter as a selection; None stays None.
-
-    Raises:
-        FilterError: it must be compiled and no catalogue is bound, or it does not fit the columns.
-    """
-    if expression is None or isinstance(expression, Selection):
-        return expression
-    if catalog is None:
-        raise FilterError(
-            "a filter in words needs a catalogue to be compiled by: call retriever.bind(catalog) first.",
-            expression=expression if isinstance(expression, str) else None,
-        )
-    return catalog.where(expression)
-
-
-def selection(requests: Requests, where: Filter, catalog: Catalog | None, rows: int) -> Selection | None:
-    """What a batch may be answered with: the filter, removed items and the requests' exclusions. None for anything.
-
-    `rows` is the least size to assume where no catalogue is bound.
-    """
-    chosen = compiled(where, catalog)
-    if chosen is None and requests.exclude is None:
-        return None
-    if chosen is None:
-        assert requests.exclude is not None
-        highest = int(requests.exclude.values.max(initial=-1)) + 1
-        chosen = Selection.all(max(rows, highest, 0 if catalog is None else len(catalog)))
-    return chosen.excluding(requests.exclude)
-
-
-def told(within: Selection | None, requests: int) -> str:
-    """In words, how many rows a selection leaves."""
-    if within is None or within.is_all:
-        return ""
-    text = f"{within.count:,} of {within.size:,} rows allowed"
-    if within.per_request and requests:
-        text += f", {within.counts(requests).mean():,.1f} per request after exclusions"
-    return text
 
 
 def produced(encoder: Encoder) -> tuple[type, ...]:
@@ -409,18 +373,14 @@ def _below(head: Hits, first: Hits, depth: int) -> Hits:
     tail = first.rows[:, depth:]
     if tail.shape[1] == 0:
         return head
-    lowest = np.where(head.rows >= 0, head.scores, np.inf).min(1)
-    floor = np.where(np.isfinite(lowest), lowest, 0.0)
-    steps = 1.0 + np.arange(tail.shape[1], dtype=np.float32)
-    spacing = np.maximum(np.abs(floor) * np.finfo(np.float32).eps * 4, 1.0)
-    falling = np.where(tail >= 0, floor[:, None] - spacing[:, None] * steps, -np.inf).astype(np.float32)
+    scores = np.where(tail >= 0, falling(lowest(head), tail.shape[1]), -np.inf).astype(np.float32)
     parts = head.parts
     if parts is not None and first.parts is not None:
         parts = [[*a, *b[depth:]] for a, b in zip(parts, first.parts, strict=True)]
     return replace(
         head,
         rows=np.concatenate([head.rows, tail], axis=1),
-        scores=np.concatenate([head.scores, falling], axis=1),
+        scores=np.concatenate([head.scores, scores], axis=1),
         parts=parts,
     )
 
