@@ -152,7 +152,9 @@ class Loop:
             "config": self.config.model_dump(),
         }
         temporary = path.with_name(path.name + ".new")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"progress": json.dumps(progress)})
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()}, temporary, {"progress": json.dumps(progress)}
+        )
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
