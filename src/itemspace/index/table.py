@@ -178,7 +178,9 @@ def check_dense(vectors: Any) -> np.ndarray:
     if values.dtype.name not in _DTYPES:
         raise ContractError(f"this index holds {', '.join(_DTYPES)} vectors, not {values.dtype}.")
     if values.ndim != 2 or values.shape[1] != vectors.space.dimension:
-        raise ContractError(f"vectors of shape {values.shape} do not fit a space of {vectors.space.dimension} dimensions.")
+        raise ContractError(
+            f"vectors of shape {values.shape} do not fit a space of {vectors.space.dimension} dimensions."
+        )
     if values.dtype != np.int8:
         for start in range(0, len(values), 65_536):
             block = values[start : start + 65_536]
