@@ -56,4 +56,6 @@ def run(folder: Path, *, items: int, users: int, seed: int) -> None:
             print(report.terminal())
             console.print(f"Wrote {page}")
     console.rule()
-    console.print(f"{time.perf_counter() - began:.0f} s. Next: your own files, itemspace build items.parquet -o my.space")
+    console.print(
+        f"{time.perf_counter() - began:.0f} s. Next: your own files, itemspace build items.parquet -o my.space"
+    )
