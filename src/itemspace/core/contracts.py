@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.codes import Codes
 from itemspace.core.config import Component
+from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits, Matches
 from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Judgments, Queries
@@ -34,15 +35,30 @@ Where = "str | Expression | Selection | None"
 """What a `where` parameter accepts; strings are compiled by the catalogue the retriever is bound to."""
 
 
+_RESERVED = (
+    "`{}` between retrievers is reserved for set algebra on meanings. To join rankings use fuse(a, b); to limit what comes "
+    "back use retriever >> where(...) or the requests' exclusions."
+)
+
+
 @runtime_checkable
 class DatasetLike(Protocol):
     """What `Trainable.fit` reads: `itemspace.data.Dataset`, or anything with its columns."""
 
-    catalog: Catalog
-    interactions: Interactions | None
-    impressions: Impressions | None
-    queries: Queries | None
-    judgments: Judgments | None
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def interactions(self) -> Interactions | None: ...
+
+    @property
+    def impressions(self) -> Impressions | None: ...
+
+    @property
+    def queries(self) -> Queries | None: ...
+
+    @property
+    def judgments(self) -> Judgments | None: ...
 
 
 @dataclass(frozen=True)
@@ -190,6 +206,12 @@ class Retriever(ABC):
         from itemspace.core.operators import reranked
 
         return reranked(self, scorer)
+
+    def __and__(self, other: Any) -> NoReturn:
+        raise ContractError(_RESERVED.format("&"))
+
+    def __sub__(self, other: Any) -> NoReturn:
+        raise ContractError(_RESERVED.format("-"))
 
 
 class Scorer(ABC):

@@ -40,10 +40,9 @@ class DataError(ItemspaceError):
             if part
         )
         lines = [f"{where}: {problem}" if where else problem]
-        if count is not None and count > 1:
-            lines.append(f"  {count:,} rows look like this.")
-        if hint:
-            lines.append(f"  {hint}")
+        seen = f"{count:,} rows look like this." if count is not None and count > 1 else None
+        if seen or hint:
+            lines.append("  " + " ".join(part for part in (seen, hint) if part))
         if nothing_written:
             lines.append("  Nothing was written.")
         super().__init__("\n".join(lines))

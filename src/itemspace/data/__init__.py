@@ -1,0 +1,1 @@
+"""Datasets: readers for published formats, schema inference, descriptions, splits and planted worlds."""

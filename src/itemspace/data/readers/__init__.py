@@ -1,0 +1,1 @@
+"""One reader per published format; each file says what the format is and where it was published."""

@@ -1,0 +1,263 @@
+"""The user's own files: Parquet, CSV, TSV, JSON and JSONL tables whose columns are guessed, shown and overridable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from itemspace.core.catalog import Catalog
+from itemspace.core.dataset import Dataset
+from itemspace.core.errors import DataError, SchemaError, nearest
+from itemspace.core.ids import string_ids
+from itemspace.core.interactions import Impressions
+from itemspace.core.judgments import Judgments, Queries
+from itemspace.core.schema import Schema
+from itemspace.data.files import from_records, load_csv, load_json, load_jsonl, load_parquet, typed
+from itemspace.data.frame import Frame
+from itemspace.data.impressions import impressions_of
+from itemspace.data.reader import Reading, bare_catalog, queries_of
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "user": ("user", "user_id", "userid", "uid", "customer", "customer_id", "customerid", "visitor_id", "visitorid",
+             "reviewerid", "member_id", "account_id"),
+    "item": ("item", "item_id", "itemid", "iid", "product", "product_id", "productid", "parent_asin", "asin", "sku",
+             "movie_id", "movieid", "docid", "doc_id", "corpus-id", "article_id"),
+    "time": ("time", "timestamp", "ts", "unixreviewtime", "datetime", "date", "event_time", "created_at", "time_stamp"),
+    "event": ("event", "event_type", "action", "action_type", "behavior", "event_name"),
+    "weight": ("weight", "rating", "score", "overall", "grade", "count", "quantity"),
+    "session": ("session", "session_id", "sessionid", "sess_id"),
+    "query": ("query", "query_id", "query-id", "qid", "queryid"),
+    "grade": ("grade", "rating", "score", "relevance", "label", "judgment"),
+    "request": ("request", "request_id", "impression_id", "list_id", "search_id", "sess_id", "session_id", "session"),
+    "position": ("position", "rank", "pos"),
+    "outcome": ("outcome", "clicked", "click", "label", "purchased"),
+    "text": ("text", "query", "query_text", "title", "question"),
+}  # fmt: skip
+"""Names a column of a log may have, by the part it plays; upper and lower case are the same."""
+
+SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+
+
+def is_table(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def load_table(
+    path: Path, reading: Reading, *, keep: Sequence[str] = (), kinds: Mapping[str, str] | None = None
+) -> Frame:
+    """A table file of any of `SUFFIXES`, typed. Columns in `keep` (any case) stay strings: IDs are not numbers."""
+    reading.files.append(path.name)
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".parquet", ".pq")):
+        return load_parquet(path, reading.rejects)
+    if name.endswith((".jsonl", ".ndjson")):
+        frame = load_jsonl(path, reading.rejects)
+    elif name.endswith(".json"):
+        frame = _json_table(path, reading)
+    elif name.endswith((".csv", ".tsv")):
+        frame = load_csv(path, reading.rejects, delimiter="\t" if name.endswith(".tsv") else ",")
+    elif not path.exists():
+        raise DataError("there is no such file", file=str(path))
+    else:
+        raise DataError(f"not a table: one of {', '.join(SUFFIXES)} was expected.", file=str(path))
+    kept = [n for n in frame.names if n.lower() in {k.lower() for k in keep}]
+    words = [n for n, k in (kinds or {}).items() if k not in ("number", "time", "boolean")]
+    return typed(
+        frame,
+        reading.rejects,
+        decimal=reading.decimal,
+        kinds=kinds,
+        keep=kept + words,
+        numbers=name.endswith(("csv", "tsv")),
+    )
+
+
+def _json_table(path: Path, reading: Reading) -> Frame:
+    value = load_json(path)
+    if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+        value = [{"id": key, **record} for key, record in value.items()]
+    if not isinstance(value, list) or not all(isinstance(record, Mapping) for record in value):
+        raise DataError("a list of objects, or an object of objects by ID, was expected.", file=path.name)
+    if not value:
+        raise DataError("the file is empty.", file=path.name)
+    return from_records(value, path.name, reading.rejects)
+
+
+def role(frame: Frame, part: str, reading: Reading, *, required: bool = False, prefer: str | None = None) -> str | None:
+    """The column of `frame` that plays `part` in a log: as the user said, as the catalogue calls it, or by its name.
+
+    Raises:
+        SchemaError: the column the user named does not exist, or a required one cannot be found.
+    """
+    stated = reading.columns.get(part)
+    if stated is not None:
+        if stated not in frame:
+            raise SchemaError(f"no column `{stated}`.{nearest(stated, frame.names)}", file=frame.file)
+        return stated
+    if prefer is not None and prefer in frame:
+        return prefer
+    lowered = {name.lower(): name for name in reversed(frame.names)}
+    for candidate in ROLES[part]:
+        if candidate in lowered and lowered[candidate] not in reading.columns.values():
+            return lowered[candidate]
+    if required:
+        raise SchemaError(
+            f"no column looks like the {part}; columns: {', '.join(frame.names)}.",
+            file=frame.file,
+            hint=f'Name it: columns={{"{part}": "COLUMN"}} (--column {part}=COLUMN).',
+        )
+    return None
+
+
+def _id_names() -> tuple[str, ...]:
+    from itemspace.core.schema import _ID_NAMES
+
+    return _ID_NAMES
+
+
+def read_items(path: Path, reading: Reading) -> Catalog:
+    """A catalogue file. The ID column stays as written (leading zeros and all)."""
+    frame = load_table(
+        path, reading, keep=(*_id_names(), *(n for n, k in reading.kinds.items() if k == "id")), kinds=reading.kinds
+    )
+    try:
+        catalog = reading.catalog(frame)
+    except SchemaError as error:
+        if error.file:
+            raise
+        raise SchemaError(
+            error.problem, file=path.name, column=error.column, hint=error.hint, count=error.count
+        ) from None
+    return catalog
+
+
+def read_tables(
+    items: str | Path | None = None,
+    *,
+    interactions: str | Path | None = None,
+    queries: str | Path | None = None,
+    judgments: str | Path | None = None,
+    impressions: str | Path | None = None,
+    reading: Reading | None = None,
+    **options: Any,
+) -> Dataset:
+    """The main job's input: an items file and whatever logs exist, each in any table format.
+
+    Without `items` the catalogue is the items of the log, with an ID and nothing else. Judgments without a queries file
+    carry the query's text in their query column. Options are those of `itemspace.data.read.read`.
+
+    Raises:
+        DataError: the first bad row, unless `rejects=` names a file to set bad rows aside in.
+    """
+    from itemspace.data.read import reading_of
+
+    reading = reading or reading_of(**options)
+    if items is None and interactions is None:
+        raise DataError("nothing to read.", hint="Name an items file, an interactions file, or both.")
+    log = None if interactions is None else _load_log(Path(interactions), reading)
+    if items is not None:
+        catalog = read_items(Path(items), reading)
+    else:
+        assert log is not None
+        catalog = _from_log(log, reading)
+    parts: dict[str, Any] = {}
+    if log is not None:
+        catalog, parts["interactions"] = _events(log, catalog, reading)
+    if queries is not None or judgments is not None:
+        catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
+    if impressions is not None:
+        frame = load_table(Path(impressions), reading, keep=_LOG_IDS)
+        catalog, parts["impressions"] = _shown(frame, catalog, reading)
+    parts = _same_rows(parts, catalog)
+    reading.rejects.close()
+    return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)
+
+
+_LOG_IDS = tuple(n for part in ("user", "item", "session", "query", "request", "event") for n in ROLES[part])
+
+
+def _load_log(path: Path, reading: Reading) -> Frame:
+    stated = [reading.columns[p] for p in ("user", "item", "session", "event") if p in reading.columns]
+    return load_table(path, reading, keep=(*_LOG_IDS, *_id_names(), *stated, *ROLES["time"]))
+
+
+def _from_log(log: Frame, reading: Reading) -> Catalog:
+    item = role(log, "item", reading, required=True)
+    assert item is not None
+    return bare_catalog(reading.with_ids(log, item).column(item), seed=reading.seed, name=item)
+
+
+def _events(log: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, Any]:
+    names = {part: role(log, part, reading) for part in ("time", "weight", "event", "session")}
+    item = role(log, "item", reading, required=True, prefer=catalog.schema.id)
+    user = role(log, "user", reading) or names["session"] or role(log, "user", reading, required=True)
+    assert user is not None
+    assert item is not None
+    if names["weight"] is not None and not pa.types.is_primitive(log.column(names["weight"]).type):
+        names["weight"] = None if "weight" not in reading.columns else names["weight"]
+    guessed = ", ".join(f"{part}={name}" for part, name in {"user": user, "item": item, **names}.items() if name)
+    reading.notes.append(f"{log.file}: columns read as {guessed}")
+    return reading.interactions(
+        log,
+        catalog,
+        user=user,
+        item=item,
+        time=names["time"],
+        weight=names["weight"],
+        event=names["event"],
+        session=names["session"],
+    )
+
+
+def _shown(frame: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, Impressions]:
+    item = role(frame, "item", reading, required=True, prefer=catalog.schema.id)
+    request = role(frame, "request", reading, required=True)
+    position = role(frame, "position", reading, required=True)
+    outcome = role(frame, "outcome", reading, required=True)
+    assert item is not None and request is not None and position is not None and outcome is not None  # noqa: PT018
+    return impressions_of(
+        reading, frame, catalog, request=request, item=item, position=position, outcome=outcome,
+        query=role(frame, "query", reading), time=role(frame, "time", reading), user=role(frame, "user", reading),
+    )  # fmt: skip
+
+
+def read_judged(
+    queries: str | Path | None, judgments: str | Path | None, catalog: Catalog, reading: Reading
+) -> tuple[Catalog, Queries, Judgments | None]:
+    """A queries file (ID and text) and a judgments file (query, item, grade); either may be absent."""
+    judged = None if judgments is None else load_table(Path(judgments), reading, keep=(*_LOG_IDS, *_id_names()))
+    if queries is not None:
+        frame = load_table(Path(queries), reading, keep=(*_LOG_IDS, *_id_names()))
+        id_name = next((n for n in frame.names if n.lower() in (*ROLES["query"][1:], *_id_names())), None)
+        text = role(frame, "text", reading, required=True)
+        assert text is not None
+        ids = string_ids(frame.column(id_name or text))
+        frame = reading.unique(reading.with_ids(frame, id_name or text), id_name or text, "refuse")
+        ids = frame.column(id_name or text)
+        asked = queries_of(ids.to_pylist(), [t or "" for t in frame.column(text).to_pylist()])
+    else:
+        assert judged is not None
+        name = role(judged, "query", reading, required=True)
+        texts = string_ids(judged.column(str(name))).drop_null().unique().to_pylist()
+        asked = queries_of(texts, texts)
+    if judged is None:
+        return catalog, asked, None
+    query, grade = role(judged, "query", reading, required=True), role(judged, "grade", reading)
+    item = role(judged, "item", reading, required=True, prefer=catalog.schema.id)
+    catalog, made = reading.judgments(judged, catalog, asked, query=str(query), item=str(item), grade=grade)
+    return catalog, asked, made
+
+
+def _same_rows(parts: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Parts made before the catalogue gained items, moved to its final rows."""
+    from itemspace.data.rows import moved
+
+    return {name: moved(part, catalog.ids) for name, part in parts.items()}
+
+
+def declared(schema: Schema) -> dict[str, str]:
+    """Column -> "kind: reason", for showing a guess."""
+    return {name: f"{kind}: {schema.reasons.get(name, 'stated')}" for name, kind in schema}

@@ -1,0 +1,1 @@
+"""Generators with a known best answer and a dial that takes it away."""
