@@ -25,7 +25,7 @@ _EXCEPTIONS = {
     "singly": "singl",
     **{word: word for word in ("sky", "news", "howe", "atlas", "cosmos", "bias", "andes")},
 }
-_AFTER_STEP_1A = frozenset("inning outing canning herring earring proceed exceed succeed".split())
+_AFTER_STEP_1A = frozenset(["inning", "outing", "canning", "herring", "earring", "proceed", "exceed", "succeed"])
 _STEP_2 = (
     ("ization", "ize"),
     ("ational", "ate"),
@@ -64,7 +64,30 @@ _STEP_3 = (
     ("ful", ""),
 )
 _STEP_4 = tuple(
-    sorted("al ance ence er ic able ible ant ement ment ent ism ate iti ous ive ize ion".split(), key=len, reverse=True)
+    sorted(
+        [
+            "al",
+            "ance",
+            "ence",
+            "er",
+            "ic",
+            "able",
+            "ible",
+            "ant",
+            "ement",
+            "ment",
+            "ent",
+            "ism",
+            "ate",
+            "iti",
+            "ous",
+            "ive",
+            "ize",
+            "ion",
+        ],
+        key=len,
+        reverse=True,
+    )
 )
 
 
