@@ -76,8 +76,8 @@ class Encoded(Composite):
             raise ContractError(
                 f"{type(index).__name__} holds {_names(index.accepts)}, {type(encoder).__name__} makes {_names(made)}."
             )
-        space = getattr(index, "space", None)
-        if space is not None and len(index):
+        space = getattr(index, "space", None) if len(index) else None
+        if space is not None:
             space.check(encoder.space)
         self.encoder, self.index = encoder, index
 
