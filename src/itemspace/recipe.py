@@ -61,11 +61,12 @@ class Part(Config):
 class Fusion(Config):
     """How the rankings of words and vectors become one.
 
-    depth: candidates taken from each before fusing. weights: of (lexical, dense), or None to tune them on half of the
-    judged queries where there are at least `min_queries`, and to weigh both the same otherwise.
+    method: "rrf", "weighted", "z-score", or "auto". depth: candidates taken from each before fusing. weights: of (lexical,
+    dense). What is left open (method "auto", weights None) is tuned on half of the judged queries where there are at
+    least `min_queries`; otherwise it is reciprocal rank fusion with equal weights.
     """
 
-    method: Literal["rrf", "weighted"] = "rrf"
+    method: Literal["auto", "rrf", "weighted", "z-score"] = "auto"
     depth: int = Field(200, ge=1, le=10_000)
     weights: tuple[float, float] | None = None
     min_queries: int = Field(40, ge=2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from itemspace.index.flat import FlatIndex
 
 from itemspace.core.contracts import Scorer
 from itemspace.core.operators import fuse, where
 from itemspace.encode.lsa import LSAEncoder
+from itemspace.index.flat import FlatIndex
 from itemspace.testing.retriever import RetrieverContract
 
 

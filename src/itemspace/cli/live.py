@@ -14,7 +14,7 @@ Table = Annotated[Path, typer.Argument(help="Parquet, CSV or JSONL.")]
 
 def add(space: SpacePath, items: Table) -> None:
     """Add items, or replace those whose ID is known."""
-    from itemspace.data.tables import read_table
+    from itemspace.cli.sources import read_table
     from itemspace.space import Space
 
     with Space.open(space) as opened:
@@ -24,7 +24,7 @@ def add(space: SpacePath, items: Table) -> None:
 
 def update(space: SpacePath, changes: Table) -> None:
     """Change some columns of known items (price, stock) without touching the rest."""
-    from itemspace.data.tables import read_table
+    from itemspace.cli.sources import read_table
     from itemspace.space import Space
 
     with Space.open(space) as opened:
@@ -44,7 +44,7 @@ def remove(
 
 def log(space: SpacePath, events: Table) -> None:
     """Log events (user, item, time, ...): a known user's recommendations move at once."""
-    from itemspace.data.tables import read_table
+    from itemspace.cli.sources import read_table
     from itemspace.space import Space
 
     with Space.open(space) as opened:

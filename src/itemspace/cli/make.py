@@ -42,7 +42,7 @@ def build(
             raise DataError("a folder is read whole; give the files one by one instead of the folder", file=str(items))
         data = Dataset.read(items, **options)
     else:
-        from itemspace.data.read import read_tables
+        from itemspace.data.tables import read_tables
 
         data = read_tables(
             items,

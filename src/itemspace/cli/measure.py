@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def evaluate(
     with Space.open(space) as opened:
         reports = opened.evaluate(k=k)
     if as_json:
-        print_json({name: report.to_json() for name, report in reports.items()})
+        print_json({name: json.loads(report.to_json()) for name, report in reports.items()})
         return
     for report in reports.values():
         print(report.terminal())

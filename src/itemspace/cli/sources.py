@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itemspace.core.errors import RequestError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def read_options(
@@ -33,3 +36,11 @@ def read_options(
 def id_list(text: str | None) -> list[str]:
     """IDs separated by commas; blanks around them do not count."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def read_table(path: Path) -> pa.Table:
+    """One table file, as its columns are guessed; a bad row is refused."""
+    from itemspace.data.read import reading_of
+    from itemspace.data.tables import load_table
+
+    return load_table(path, reading_of()).table

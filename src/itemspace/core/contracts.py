@@ -45,11 +45,20 @@ _RESERVED = (
 class DatasetLike(Protocol):
     """What `Trainable.fit` reads: `itemspace.data.Dataset`, or anything with its columns."""
 
-    catalog: Catalog
-    interactions: Interactions | None
-    impressions: Impressions | None
-    queries: Queries | None
-    judgments: Judgments | None
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def interactions(self) -> Interactions | None: ...
+
+    @property
+    def impressions(self) -> Impressions | None: ...
+
+    @property
+    def queries(self) -> Queries | None: ...
+
+    @property
+    def judgments(self) -> Judgments | None: ...
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Encoded(Composite):
             raise ContractError(
                 f"{type(index).__name__} holds {_names(index.accepts)}, {type(encoder).__name__} makes {_names(made)}."
             )
+        # An index that holds nothing yet has no space to disagree about.
         space = getattr(index, "space", None) if len(index) else None
         if space is not None:
             space.check(encoder.space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -105,6 +105,16 @@ class Report:
             if m.slice != ALL:
                 found.setdefault(m.slice, {})[m.label] = None
         return {name: tuple(labels) for name, labels in found.items()}
+
+    @property
+    def headline(self) -> str:
+        """One sentence on the first metric: who leads, by how much, and whether that can be told from chance.
+
+        Where judgments are incomplete and nDCG, bpref and judged-only nDCG do not name the same leader, it says so instead.
+        """
+        from itemspace.core.report_terminal import headline
+
+        return headline(self)
 
     def measure(self, metric: str, arm: str | None = None, slice: str = ALL, label: str = ALL) -> Measure:
         """One number by name; `arm` may be left out when there is only one.
@@ -229,6 +239,11 @@ def decimal(value: float, digits: int = 4) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
+def signed(value: float) -> str:
+    """A difference: "+.0123", "-.0123"."""
+    return ("+" if value > 0 else "") + decimal(value)
+
+
 def p_value(p: float) -> str:
     """A p as people print it: ".031", "<.001"."""
     if math.isnan(p):
@@ -259,8 +274,3 @@ def _rows(kind: type[Any], rows: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def shown_metrics(report: Report, most: int = 12) -> Sequence[str]:
-    """The metrics a table has room for."""
-    return report.metrics[:most]

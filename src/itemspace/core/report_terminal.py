@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from itemspace.core.report import ALL, Measure, Report, decimal, p_value
+from itemspace.core.report import ALL, Measure, Report, decimal, p_value, signed
 
 
 def render(report: Report, *, width: int | None = None, color: bool = False) -> str:
@@ -19,6 +19,8 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False)
     console.print(Text(report.title, style="bold"))
+    if report.headline:
+        console.print(Text(report.headline))
     for table in (_main(report), _comparisons(report), *_slices(report)):
         if table is not None:
             console.print(table)
@@ -28,6 +30,43 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
     if facts:
         console.print(Text(facts, style="dim"))
     return out.getvalue()
+
+
+def headline(report: Report) -> str:
+    """The sentence of `Report.headline`; empty when there is nothing to lead with."""
+    if not report.metrics:
+        return ""
+    first = report.metrics[0]
+    ranked = sorted((m for m in report.measures if m.metric == first and m.slice == ALL), key=lambda m: -m.value)
+    if not ranked:
+        return ""
+    best = ranked[0]
+    told = (
+        f"{best.arm} leads in {first} with {decimal(best.value)}"
+        if len(ranked) > 1
+        else f"{first} {decimal(best.value)}"
+    )
+    if best.low == best.low:
+        told += f" [{decimal(best.low)}, {decimal(best.high)}]"
+    for c in (c for c in report.comparisons if (c.metric, c.arm, c.slice) == (first, best.arm, ALL)):
+        sure = "beyond chance" if c.significant else "not told apart from chance"
+        told += f", {signed(c.difference)} to {c.baseline} ({sure}, corrected p {p_value(c.p_holm)})"
+    others = _other_leaders(report, first, best.arm)
+    if len(ranked) > 1 and others:
+        told += f". The judgments do not settle it: {others}"
+    return told + "."
+
+
+def _other_leaders(report: Report, metric: str, arm: str) -> str:
+    """Which of the companions of an nDCG name another leader than `arm`."""
+    told = []
+    for other in ("bpref", f"judged-{metric}"):
+        found = [m for m in report.measures if m.metric == other and m.slice == ALL]
+        if metric.startswith("ndcg") and found:
+            best = max(found, key=lambda m: m.value)
+            if best.arm != arm:
+                told.append(f"{other} is led by {best.arm} ({decimal(best.value)})")
+    return " and ".join(told)
 
 
 def _short(value: Any) -> str:
@@ -85,7 +124,7 @@ def _comparisons(report: Report) -> Any:
         table.add_row(
             Text(c.arm),
             Text(c.metric),
-            Text(f"{'+' if c.difference > 0 else ''}{decimal(c.difference)}", style=mark),
+            Text(signed(c.difference), style=mark),
             Text(f"[{decimal(c.low)}, {decimal(c.high)}]"),
             p_value(c.p_permutation),
             p_value(c.p_holm),

@@ -106,15 +106,26 @@ def recognize(path: Path) -> str:
     """The name of the first reader that matches `path`: the published formats, then plug-ins, then plain tables.
 
     Raises:
-        DataError: none does; the message lists what each looks for.
+        DataError: none does; the message lists the formats, or the folders inside that can be read.
     """
     found = matching(path)
     if not found:
-        wanted = "\n".join(f"    {name}: {reader_class(name).looks_for}" for name in available("readers"))
+        inside = (
+            [child.name for child in sorted(path.iterdir()) if child.is_dir() and matching(child)]
+            if path.is_dir()
+            else []
+        )
+        if inside:
+            raise DataError(
+                f"no known format is there, but its folders can be read: {', '.join(inside)}.",
+                file=str(path),
+                hint=f'Read "{Path(path.name) / inside[0]}".',
+            )
+        known = ", ".join(available("readers"))
         raise DataError(
-            f"no known format is there. Looked for:\n{wanted}\n",
+            f"no known format is there. Known formats: {known}.",
             file=str(path),
-            hint='Name it with reader="..." (--reader).',
+            hint="A folder of your own needs items.parquet (.csv, .jsonl) or interactions.parquet (.csv, .jsonl).",
         )
     return found[0]
 

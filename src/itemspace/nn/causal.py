@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from itemspace.core.config import Config
+from itemspace.nn.dropout import dropout
 
 
 class CausalConfig(Config):
@@ -35,7 +36,7 @@ class CausalConfig(Config):
     initial_std: float = Field(0.02, gt=0)
 
 
-class CausalBackbone(nn.Module):
+class CausalBackbone(nn.Module):  # type: ignore[misc]
     """Item rows to hidden states; the state at a position has seen that position's item and those before it.
 
     The output layer is tied: scores are `hidden @ items.weight.T`.
@@ -76,14 +77,14 @@ class CausalBackbone(nn.Module):
         x = x + self.positions(positions)
         if self.config.norm == "post":
             x = self.entry_norm(x)
-        x = functional.dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout, self.training)
         bias = attention_bias(segments, x.dtype)
         for block in self.blocks:
             x = block(x, bias)
         return self.exit_norm(x)
 
 
-class CausalBlock(nn.Module):
+class CausalBlock(nn.Module):  # type: ignore[misc]
     """Multi-head self-attention and a feed-forward layer, each with dropout and a residual sum."""
 
     def __init__(self, config: CausalConfig) -> None:
@@ -105,14 +106,14 @@ class CausalBlock(nn.Module):
         return self.inner_norm(x + self._drop(self._feed(x)))
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.dropout(x, self.config.dropout, self.training)
+        return dropout(x, self.config.dropout, self.training)
 
     def _attend(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         rows, width, size = x.shape
         heads = self.config.num_heads
         query, key, value = self.mix(x).view(rows, width, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
         weights = torch.softmax((query * (size // heads) ** -0.5) @ key.transpose(-1, -2) + bias, -1)
-        weights = functional.dropout(weights, self.config.attention_dropout, self.training)
+        weights = dropout(weights, self.config.attention_dropout, self.training)
         mixed: torch.Tensor = self.out((weights @ value).transpose(1, 2).reshape(rows, width, size))
         return mixed
 

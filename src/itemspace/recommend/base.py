@@ -162,12 +162,16 @@ class ScoringRecommender(Recommender):
             unseen = np.full((len(block), len(prior) - block.shape[1]), -np.inf, np.float32)
             block = np.concatenate([block, unseen], axis=1)
         if self.needs_history:
-            block[histories.lengths == 0] = -np.inf
+            block[~self.has_evidence(requests, histories)] = -np.inf
         missing = np.isneginf(block)
         if missing.any():
             lowest = np.where(missing, np.float32(0), block).min(1, initial=0.0, keepdims=True)
             np.copyto(block, lowest + prior[None, :], where=missing)
         return block
+
+    def has_evidence(self, requests: Requests, histories: Ragged) -> np.ndarray:
+        """bool [q]: which requests the model can answer better than by popularity; those with a known history."""
+        return histories.lengths > 0
 
     def known_history(self, requests: Requests) -> Ragged:
         """Per request, the history rows the model knows, oldest first, nothing after the request's `as_of`."""

@@ -210,7 +210,10 @@ class SASRec(ScoringRecommender):
             inputs = part.filter(~final)
             packed = pack(inputs, width)
             yield _Batch(
-                *(torch.from_numpy(x) for x in (packed.items, packed.position, packed.segment, packed.at)),
+                torch.from_numpy(packed.items),
+                torch.from_numpy(packed.position),
+                torch.from_numpy(packed.segment),
+                torch.from_numpy(packed.at),
                 torch.from_numpy(part.values[~first].astype(np.int64)),
                 users[groups[~first]],
                 rng,

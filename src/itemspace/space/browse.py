@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from itemspace.core.asking import check_k, compiled
 from itemspace.core.contracts import Recommender, Retriever
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
-from itemspace.core.operators import check_k, compiled
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.topk import top_k

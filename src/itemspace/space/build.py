@@ -16,6 +16,7 @@ from itemspace._version import __version__
 from itemspace.core.artifacts import Artifact
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, DataError
+from itemspace.core.files import FileLock
 from itemspace.core.hashing import fingerprint
 from itemspace.core.plugins import find
 from itemspace.core.seeding import derive
@@ -62,10 +63,18 @@ class Build:
                 f"{self.path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
                 "(the old one answers until the new one is complete), or choose another path."
             )
-        if self.path.exists() and not (self.path / "CURRENT").exists() and not (self.path / "stages").exists():
-            if any(self.path.iterdir()) and not (self.path / "LOCK").exists():
-                raise ArtifactError(f"{self.path} exists and is not a Space. Nothing was written.")
+        ours = ("CURRENT", "LOCK", "BUILDING", "stages")
+        if self.path.exists() and any(self.path.iterdir()) and not any((self.path / name).exists() for name in ours):
+            raise ArtifactError(f"{self.path} exists and is not a Space. Nothing was written.")
         artifact = Artifact.create(self.path, type=TYPE, format=FORMAT)
+        lock = FileLock(self.path / "BUILDING", what=f"{self.path}")
+        lock.acquire()
+        try:
+            self._run(artifact)
+        finally:
+            lock.release()
+
+    def _run(self, artifact: Artifact) -> None:
         stages = Stages(self.path / "stages" / self.key, self.say)
         manifest: dict[str, Any] = {
             "recipe": self.recipe.to_toml_dict(),
@@ -182,7 +191,7 @@ class Build:
         parts.save_part(recommender, to)
 
     def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
-        from itemspace.space.tuning import tune_weights
+        from itemspace.space.tuning import stated, tune
 
         made = parts.make_words(self.recipe, self.columns)
         assert made is not None
@@ -190,9 +199,9 @@ class Build:
             (made[0], parts.open_part(folders["lexical"])),
             (parts.open_part(folders["encoder"]), parts.open_part(folders["dense"])),
             self.recipe,
-            None,
+            stated(self.recipe),
         )
-        (to / "fusion.json").write_text(json.dumps(tune_weights(self.data, retrievers, self.recipe), indent=1))
+        (to / "fusion.json").write_text(json.dumps(tune(self.data, retrievers, self.recipe), indent=1))
 
     def _place_store(self, stage: Path) -> str:
         """Move the finished store to a name no generation uses yet."""

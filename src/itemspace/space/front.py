@@ -103,7 +103,9 @@ class Space:
         """
         home = Path(path)
         if (home / "stages").exists() and not (home / "CURRENT").exists():
-            raise ArtifactError(f"{home}: its build did not finish. Run the same build again; it goes on where it stopped.")
+            raise ArtifactError(
+                f"{home}: its build did not finish. Run the same build again; it goes on where it stopped."
+            )
         artifact = Artifact.open(home, type=TYPE, format=FORMAT)
         manifest = artifact.manifest
         store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
@@ -209,10 +211,8 @@ class Space:
         if not texts or not all(isinstance(text, str) for text in texts):
             raise RequestError("a search query is a text, or a sequence of texts.")
         asked = Requests.texts(texts)
-        if isinstance(facets, (list, tuple)):
-            facets = FacetRequest(tuple(facets))
-        elif isinstance(facets, str):
-            facets = FacetRequest((facets,))
+        if facets is not None and not isinstance(facets, FacetRequest):
+            facets = FacetRequest((facets,) if isinstance(facets, str) else tuple(facets))
         page = PageRequest(limit=k, offset=offset, sort=sort, group_by=group_by, facets=facets)
         with self._lock.read():
             blank = np.array([not text.strip() for text in texts])
@@ -249,9 +249,7 @@ class Space:
         explanation = {"notes": notes, "because": told} if explain else ({"notes": notes} if notes else None)
         return replace(hits, ids=self._live.catalog.ids, explanation=explanation)
 
-    def similar(
-        self, item: str | Sequence[str], *, by: str = "text", k: int = 10, where: Filter = None
-    ) -> Hits:
+    def similar(self, item: str | Sequence[str], *, by: str = "text", k: int = 10, where: Filter = None) -> Hits:
         """Items like each given item: `by` "text" (their words' vectors) or "behavior" (what users did with both).
 
         Raises:
@@ -343,7 +341,9 @@ class Space:
         Raises:
             RequestError: an ID is unknown.
         """
-        return self._change(lambda: changes.remove(self._live, self._store, [items] if isinstance(items, str) else items))
+        return self._change(
+            lambda: changes.remove(self._live, self._store, [items] if isinstance(items, str) else items)
+        )
 
     def log(self, events: pa.Table | Sequence[Mapping[str, Any]]) -> int:
         """Record events (`user`, `item`, and where known `time`, `event`, `weight`).

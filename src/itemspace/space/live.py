@@ -26,6 +26,7 @@ from itemspace.space import parts
 from itemspace.space.browse import Browse
 from itemspace.space.build import CHUNK, VECTORS
 from itemspace.space.histories import Histories
+from itemspace.space.tuning import stated
 from itemspace.store.contract import Store
 
 _UNREADABLE = (ArtifactError, OSError, ValueError, KeyError, SpaceMismatchError)
@@ -46,7 +47,7 @@ class Live:
     dense: Index | None = None
     words: tuple[TextFields, Index] | None = None
     recommender: Recommender | None = None
-    weights: dict[str, float] = field(default_factory=dict)
+    fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
 
     @classmethod
@@ -76,8 +77,8 @@ class Live:
             made.words = (fresh[0], index)
         if "recommender" in held:
             made.recommender = parts.open_part(folder / "recommender")
-        if "fusion" in held:
-            made.weights = json.loads((folder / "fusion" / "fusion.json").read_text())["weights"]
+        tuned = folder / "fusion" / "fusion.json"
+        made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store, items=version > built)
         return made
 
@@ -97,9 +98,10 @@ class Live:
             if self.words is not None and len(alive):
                 fields, index = self.words
                 index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties[alive])
-            for index in (self.dense, None if self.words is None else self.words[1]):
-                if index is not None and len(changes.removed):
-                    index.remove(changes.removed)
+            held = [self.dense, None if self.words is None else self.words[1]]
+            for part in held:
+                if part is not None and len(changes.removed):
+                    part.remove(changes.removed)
         if self.dense is not None and self.encoder is not None:
             rows, values = changes.vectors(VECTORS)
             if len(rows):
@@ -122,7 +124,7 @@ class Live:
 
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
-        self.retrievers = parts.compose(self.words, dense, self.recipe, self.weights)
+        self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
         self.retrievers["browse"] = Browse(self.recommender)
         for retriever in self.retrievers.values():
             retriever.bind(self.catalog)
@@ -139,7 +141,7 @@ class Live:
         rows, values = store.vectors(VECTORS)
         chunks = Dense(values, self.encoder.space).chunks(CHUNK)
         places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
+        return index.build(chunks, places, ties=self.catalog.ids.ties[rows], rng=derive(self.recipe.seed, "index"))
 
     def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
         fields, index = fresh

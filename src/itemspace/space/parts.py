@@ -87,7 +87,7 @@ def compose(
     words: tuple[TextFields, Index] | None,
     dense: tuple[Encoder, Index] | None,
     recipe: Recipe,
-    weights: Mapping[str, float] | None,
+    fusion: Mapping[str, Any],
 ) -> dict[str, Retriever]:
     """The retrievers a Space searches with, by name: "lexical", "dense" and (where both exist) "hybrid"."""
     made: dict[str, Retriever] = {}
@@ -96,9 +96,12 @@ def compose(
     if dense is not None:
         made["dense"] = Encoded(*dense)
     if words is not None and dense is not None:
-        shares = [(weights or {}).get(name, 1.0) for name in ("lexical", "dense")]
         made["hybrid"] = fuse(
-            made["lexical"], made["dense"], method=recipe.fusion.method, weights=shares, depth=recipe.fusion.depth
+            made["lexical"],
+            made["dense"],
+            method=fusion["method"],
+            weights=fusion["weights"],
+            depth=recipe.fusion.depth,
         )
     return made
 

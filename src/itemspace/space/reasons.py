@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from itemspace.core.contracts import Encoder, Index
 from itemspace.core.errors import RequestError
 from itemspace.core.hits import Hits
 from itemspace.core.requests import Requests
@@ -31,15 +30,10 @@ def of_search(live: Live, row: int, query: str) -> dict[str, Any]:
         else:
             told[name] = "does not match"
     if live.words is not None:
-        told["words"] = _words(live.words[0], live.words[1], requests, row)
+        explain = getattr(live.words[1], "explain", None)
+        if explain is not None and (live.catalog.live is None or live.catalog.live[row]):
+            told["words"] = explain(query, row)
     return told
-
-
-def _words(fields: Encoder, index: Index, requests: Requests, row: int) -> Any:
-    explain = getattr(index, "explain", None)
-    if explain is None:
-        return f"{type(index).__name__} does not explain its scores"
-    return explain(fields.encode(requests, role="query"), np.array([[row]], np.int32))[0][0]
 
 
 def recommended(live: Live, requests: Requests, hits: Hits) -> list[list[dict[str, Any]]]:

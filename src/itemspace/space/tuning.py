@@ -12,26 +12,29 @@ from itemspace.data.splits import split_queries
 from itemspace.recipe import Recipe
 
 
-def tune_weights(data: Dataset, retrievers: Mapping[str, Retriever], recipe: Recipe) -> dict[str, Any]:
-    """Weights by retriever name, and how they came about; equal where there are too few judged queries."""
-    from itemspace.search import tune_fusion
+def stated(recipe: Recipe) -> dict[str, Any]:
+    """The fusion that a recipe states, with what it leaves open as in plain reciprocal rank fusion."""
+    method = "rrf" if recipe.fusion.method == "auto" else recipe.fusion.method
+    return {"method": method, "weights": list(recipe.fusion.weights or (1.0, 1.0))}
 
-    names = ["lexical", "dense"]
+
+def tune(data: Dataset, retrievers: Mapping[str, Retriever], recipe: Recipe) -> dict[str, Any]:
+    """Method and weights of the fusion of "lexical" and "dense", and how they came about."""
+    from itemspace.search import tune_fusion
+    from itemspace.search.tuning import DEFAULT_METHODS
+
     if recipe.fusion.weights is not None:
-        return {"weights": dict(zip(names, recipe.fusion.weights, strict=True)), "from": "the recipe"}
-    assert data.queries is not None and data.judgments is not None
+        return stated(recipe) | {"from": "the recipe"}
     train, test = split_queries(data, 0.5, derive(recipe.seed, "search-halves"))
     judged = len(train) + len(test)
     if judged < recipe.fusion.min_queries:
-        told = f"equal: {judged} judged queries, tuning needs {recipe.fusion.min_queries}"
-        return {"weights": dict.fromkeys(names, 1.0), "from": told}
-    for name in names:
-        retrievers[name].bind(data.catalog)
-    tuned = tune_fusion(
-        [retrievers[name] for name in names], train, method=recipe.fusion.method, depth=recipe.fusion.depth
-    )
-    weights = tuned.retriever.weights
+        return stated(recipe) | {"from": f"plain: {judged} judged queries, tuning needs {recipe.fusion.min_queries}"}
+    parts = [retrievers[name].bind(data.catalog) for name in ("lexical", "dense")]
+    methods = DEFAULT_METHODS if recipe.fusion.method == "auto" else (recipe.fusion.method,)
+    fused, report = tune_fusion(parts, train, methods=methods, depth=recipe.fusion.depth)
     return {
-        "weights": dict(zip(names, [float(w) for w in weights], strict=True)),
+        "method": fused.method,
+        "weights": list(fused.weights),
         "from": f"tuned on {len(train)} of {judged} judged queries",
+        "report": list(report.lines()),
     }

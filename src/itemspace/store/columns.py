@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -117,3 +118,35 @@ def decoded(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(entry.type):
             table = table.set_column(i, entry.name, table.column(i).cast(entry.type.value_type))
     return table
+
+
+def checked_rows(rows: np.ndarray, n: int | None = None) -> np.ndarray:
+    """`rows` as int32 [n], distinct and not negative."""
+    given = np.asarray(rows)
+    if given.ndim != 1 or (given.dtype.kind not in "iu" and len(given)):
+        raise DataError("rows must be a flat array of integers.")
+    if n is not None and len(given) != n:
+        raise DataError(f"{len(given):,} rows were given for {n:,} entries.")
+    if len(given) and (int(given.min()) < 0 or int(given.max()) > np.iinfo(np.int32).max):
+        raise DataError("a row is negative or beyond 2^31 - 1.")
+    values = given.astype(np.int32)
+    ordered = np.sort(values)
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(twice):
+        raise DataError(f"row {int(ordered[twice[0]]):,} is given twice.", count=len(twice))
+    return values
+
+
+def checked_matrix(name: str, values: np.ndarray, n: int) -> np.ndarray:
+    """Vectors as float16 or float32 [n, d], all finite."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] == 0 or values.dtype not in (np.float16, np.float32):
+        raise DataError(f"the vectors `{name}` must be float16 or float32 [n, d], not {values.dtype} {values.shape}.")
+    if len(values) != n:
+        raise DataError(f"{len(values):,} vectors `{name}` were given for {n:,} rows.")
+    finite = np.isfinite(values).all(1)
+    if not finite.all():
+        raise DataError(
+            f"a vector of `{name}` is not finite.", row=int(finite.argmin()) + 1, count=int((~finite).sum())
+        )
+    return values

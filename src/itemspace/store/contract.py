@@ -54,7 +54,7 @@ class Changes:
     rows: np.ndarray
     live: np.ndarray
     table: pa.Table
-    _vectors: Callable[[str], tuple[np.ndarray, np.ndarray]] = field(repr=False)
+    _vectors: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,8 +65,13 @@ class Changes:
         return self.rows[~self.live]
 
     def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows int32 [m] and vectors [m, d] written after the version asked about."""
-        return self._vectors(name)
+        """Rows int32 [m] and vectors [m, d] of live items written after the version asked about."""
+        rows, values, _ = self._vectors(name)
+        return rows, values
+
+    def lost(self, name: str) -> np.ndarray:
+        """Rows int32 of live items that no longer have a vector, because an older state was brought back."""
+        return self._vectors(name)[2]
 
 
 class Store(Component, ABC):

@@ -6,32 +6,33 @@ Choose it unless a database is to be shared over a network. See `commits` for ho
 
 from __future__ import annotations
 
-import base64
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from itemspace._version import __version__
-from itemspace.core.errors import ArtifactError, DataError, FormatVersionError, SchemaError, nearest
-from itemspace.core.files import FileLock, fsync_folder, read_json, write_json_atomic
-from itemspace.store.columns import check_known, conform_events, conform_items, conform_some, kept_schema
-from itemspace.store.commits import Commit, CommitLog, check_key
-from itemspace.store.contract import EVENT_SCHEMA, Changes, Store, StoreConfig
-from itemspace.store.tables import ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, vector_table
-from itemspace.store.upkeep import all_entries, prune_log, restamp, rolled_back, tidy
+from itemspace.core.errors import ArtifactError, DataError, SchemaError, nearest
+from itemspace.store.columns import (
+    check_known,
+    checked_matrix,
+    checked_rows,
+    conform_events,
+    conform_items,
+    conform_some,
+)
+from itemspace.store.commits import Commit, check_key
+from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
+from itemspace.store.tables import ROW, VERSION, Pinned, array_of, matrix_of, newest, vector_table
+from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
+from itemspace.store.upkeep import all_entries, prune_log, restamp, rolled_back
 
-FORMAT = 1
-_ITEMS, _EVENTS, _VECTORS = "items", "events", "vectors-"
 _BATCH = 65_536
 
 
-class LanceStore(Store):
+class LanceStore(Transactional):
     """A `Store` in a folder, on LanceDB.
 
     ```python
@@ -46,165 +47,26 @@ class LanceStore(Store):
 
     def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
         """Use `create` or `open`."""
-        super().__init__(config or StoreConfig())
-        self.location = Path(path)
-        self._log = CommitLog(self.location)
-        self._tables = Tables(self.location / "tables", fsync=self.config.fsync)
-        self._lock = FileLock(self.location / "LOCK", what=f"{self.location}")
-        self._guard = threading.RLock()
-        self._heads: dict[str, int] = {}
-        self._seen = 0
+        super().__init__(path, config)
         self._state: np.ndarray | None = None
 
-    @classmethod
-    def create(
-        cls, path: str | Path, *, items_schema: pa.Schema, id_column: str, config: StoreConfig | None = None
-    ) -> Self:
-        kept = kept_schema(items_schema, id_column)
-        made = cls(Path(path), config)
-        if made.location.exists() and (not made.location.is_dir() or any(made.location.iterdir())):
-            raise ArtifactError(f"{made.location} exists already. Open it, or choose another place.")
-        made.location.mkdir(parents=True, exist_ok=True)
-        made._lock.acquire()
-        made._log.create()
-        about = {
-            "type": "store.lance",
-            "format": FORMAT,
-            "itemspace": __version__,
-            "id_column": id_column,
-            "items_schema": base64.b64encode(kept.serialize().to_pybytes()).decode(),
-            "columns": {entry.name: str(entry.type) for entry in kept},
-        }
-        # Written last: a folder without it is no store, so a killed `create` leaves none.
-        write_json_atomic(made.location / "store.json", about)
-        fsync_folder(made.location.absolute().parent)
-        made._describe(about)
-        return made
-
-    @classmethod
-    def open(cls, path: str | Path, *, config: StoreConfig | None = None) -> Self:
-        opened = cls(Path(path), config)
-        if not opened.location.exists():
-            raise ArtifactError(f"{opened.location} does not exist.")
-        if not (opened.location / "store.json").exists():
-            raise ArtifactError(f"{opened.location} is not a store: it has no store.json.")
-        opened._describe(read_json(opened.location / "store.json"))
-        opened._now()
-        return opened
-
-    def _describe(self, about: Any) -> None:
-        place = self.location / "store.json"
-        if not isinstance(about, dict) or about.get("type") != "store.lance":
-            raise ArtifactError(f"{place} does not describe a store of this kind.")
-        if about["format"] > FORMAT:
-            raise FormatVersionError(
-                f"{self.location} has format {about['format']}, written by itemspace {about.get('itemspace')}. "
-                f"This is itemspace {__version__}, which reads formats up to {FORMAT}. "
-                f'Install a newer one:\n  pip install "itemspace>={about.get("itemspace")}"'
-            )
-        try:
-            self._schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["items_schema"])))
-            self._id_column = str(about["id_column"])
-        except (KeyError, ValueError, pa.ArrowException) as error:
-            raise ArtifactError(f"{place} is damaged: {error}.") from None
-
-    def close(self) -> None:
-        with self._guard:
-            self.release()
-            self._tables.close()
-
-    def release(self) -> None:
-        with self._guard:
-            self._lock.release()
-            self._state = None
-
-    @contextmanager
-    def writing(self) -> Iterator[Self]:
-        with self._guard:
-            held = self._lock.held
-            self._acquire()
-            try:
-                yield self
-            finally:
-                if not held:
-                    self.release()
-
-    # -- state ---------------------------------------------------------------------------------------------------------
-
-    def _now(self) -> Commit:
-        """The state after the last acknowledged write."""
-        commit = self._log.latest()
-        self._seen = commit.version
-        return commit
-
-    @property
-    def version(self) -> int:
-        return self._now().version
-
-    @property
-    def items_schema(self) -> pa.Schema:
-        return self._schema
-
-    @property
-    def id_column(self) -> str:
-        return self._id_column
-
-    @property
-    def events_reset(self) -> int:
-        return self._now().events_reset
-
-    def _pin(self, commit: Commit, name: str) -> Pinned | None:
-        return self._tables.pin(name, commit.tables[name]) if name in commit.tables else None
-
-    def _acquire(self) -> Commit:
-        """Take the writer's lock (once) and put the tables where the last commit says."""
-        if self._lock.held:
-            return self._log.latest()
-        self._lock.acquire()
-        try:
-            commit = self._log.latest()
-            self._heads = self._tables.recover(commit.tables)
-            self._state = None
-        except BaseException:
-            self._lock.release()
-            raise
-        return commit
-
-    def _append(self, commit: Commit, name: str, table: pa.Table) -> Commit:
-        """Append to a table; the commit to come names the result."""
-        fresh = name not in commit.tables
-        self._heads[name] = self._tables.append(name, table, fresh=fresh)
-        writes = {**commit.writes, name: commit.writes.get(name, 0) + 1}
-        return replace(commit, tables={**commit.tables, name: self._heads[name]}, writes=writes)
-
-    def _commit(self, commit: Commit) -> int:
-        """Acknowledge."""
-        self._log.write(replace(commit, tables={name: self._heads[name] for name in commit.tables}))
-        self._seen = commit.version
-        return commit.version
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Commit]:
-        """The commit to build on; whatever was appended when an error interrupts is taken back."""
-        with self._guard:
-            base = self._tidied(self._acquire())
-            try:
-                yield base
-            except BaseException:
-                self._state = None
-                self._heads = self._tables.recover(self._log.latest().tables)
-                raise
+    def _forget(self) -> None:
+        self._state = None
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
     def put_items(
         self, rows: np.ndarray, table: pa.Table, *, vectors: Mapping[str, np.ndarray | None] | None = None
     ) -> int:
-        rows = _rows(rows, table.num_rows)
+        rows = checked_rows(rows, table.num_rows)
         table = conform_items(table, self._schema, self._id_column)
         given = {
-            name: _matrix(name, values, len(rows)) for name, values in (vectors or {}).items() if values is not None
+            name: checked_matrix(name, values, len(rows))
+            for name, values in (vectors or {}).items()
+            if values is not None
         }
+        if len(rows) == 0:
+            return self.version
         seen = self._seen
         with self._transaction() as base:
             if self._log.latest().version != seen:
@@ -215,17 +77,19 @@ class LanceStore(Store):
             commit = base.next()
             for name, values in given.items():
                 commit = self._append_vectors(commit, name, rows, values)
-            commit = self._append(commit, _ITEMS, self._entries(rows, table, commit.version, live=True))
+            commit = self._append(commit, ITEMS, self._entries(rows, table, commit.version, live=True))
             version = self._commit(commit)
             self._mark(rows, 1)
             return version
 
     def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
-        rows = _rows(rows, table.num_rows)
+        rows = checked_rows(rows, table.num_rows)
         check_known(table, self._schema)
         if self._id_column in table.column_names:
             raise SchemaError("the ID of an item cannot change.", column=self._id_column)
         changed = conform_some(table, self._schema)
+        if len(rows) == 0 or not changed.column_names:
+            return self.version
         with self._transaction() as base:
             self._check_rows(base, rows)
             commit = base.next()
@@ -234,15 +98,17 @@ class LanceStore(Store):
             for name in changed.column_names:
                 at = entries.schema.get_field_index(name)
                 entries = entries.set_column(at, entries.schema.field(at), changed.column(name).take(pa.array(order)))
-            return self._commit(self._append(commit, _ITEMS, entries))
+            return self._commit(self._append(commit, ITEMS, entries))
 
     def remove_items(self, rows: np.ndarray) -> int:
-        rows = _rows(rows)
+        rows = checked_rows(rows)
+        if len(rows) == 0:
+            return self.version
         with self._transaction() as base:
             self._check_rows(base, rows)
             commit = base.next()
             entries = self._newest(base, np.sort(rows), commit.version, live=False)
-            version = self._commit(self._append(commit, _ITEMS, entries))
+            version = self._commit(self._append(commit, ITEMS, entries))
             self._mark(rows, 0)
             return version
 
@@ -254,7 +120,7 @@ class LanceStore(Store):
 
     def _newest(self, base: Commit, rows: np.ndarray, version: int, *, live: bool | None = None) -> pa.Table:
         """The present entries of known `rows` (ascending), restamped with `version` and, where given, `live`."""
-        pinned = self._pin(base, _ITEMS)
+        pinned = self._pin(base, ITEMS)
         if pinned is None or len(rows) == 0:
             return self._entries(rows[:0], self._schema.empty_table(), version, live=True)
         return restamp(pinned.lookup(rows), version, live=live)
@@ -262,7 +128,7 @@ class LanceStore(Store):
     def _known(self, commit: Commit) -> np.ndarray:
         """int8 by row: 1 live, 0 removed, -1 never put. Kept up to date while this object writes."""
         if self._state is None:
-            pinned = self._pin(commit, _ITEMS)
+            pinned = self._pin(commit, ITEMS)
             self._state = np.full(0, -1, np.int8)
             if pinned is not None and len(pinned.keys.rows):
                 self._state = np.full(int(pinned.keys.rows[-1]) + 1, -1, np.int8)
@@ -287,7 +153,7 @@ class LanceStore(Store):
             raise DataError(f"row {int(unknown[0]):,} holds no item.", count=len(unknown))
 
     def items(self, columns: list[str] | None = None) -> tuple[np.ndarray, np.ndarray, pa.Table]:
-        pinned = self._pin(self._now(), _ITEMS)
+        pinned = self._pin(self._now(), ITEMS)
         names = self._names(columns)
         if pinned is None:
             return np.zeros(0, np.int32), np.zeros(0, bool), self._schema.empty_table().select(names)
@@ -300,7 +166,7 @@ class LanceStore(Store):
     def scan_items(
         self, batch_rows: int = 65_536, columns: list[str] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, pa.Table]]:
-        pinned = self._pin(self._now(), _ITEMS)
+        pinned = self._pin(self._now(), ITEMS)
         names = self._names(columns)
         if pinned is not None:
             for table in pinned.scan(batch_rows, ["_row", "_version", "_live", *names]):
@@ -315,18 +181,20 @@ class LanceStore(Store):
     # -- vectors -------------------------------------------------------------------------------------------------------
 
     def vector_names(self) -> list[str]:
-        return sorted(name.removeprefix(_VECTORS) for name in self._now().tables if name.startswith(_VECTORS))
+        return sorted(name.removeprefix(VECTORS) for name in self._now().tables if name.startswith(VECTORS))
 
     def put_vectors(self, name: str, rows: np.ndarray, values: np.ndarray) -> int:
-        values = _matrix(name, values, len(rows))
-        rows = _rows(rows, len(values))
+        values = checked_matrix(name, values, len(rows))
+        rows = checked_rows(rows, len(values))
+        if len(rows) == 0:
+            return self.version
         with self._transaction() as base:
             self._check_rows(base, rows)
             return self._commit(self._append_vectors(base.next(), name, rows, values))
 
     def _append_vectors(self, commit: Commit, name: str, rows: np.ndarray, values: np.ndarray) -> Commit:
         check_key(name)
-        pinned = self._pin(commit, _VECTORS + name)
+        pinned = self._pin(commit, VECTORS + name)
         if pinned is not None:
             kept = pinned.schema.field("vector").type
             if kept.list_size != values.shape[1]:
@@ -335,7 +203,7 @@ class LanceStore(Store):
                     hint="Vectors of another encoder go under another name.",
                 )
             values = values.astype(kept.value_type.to_pandas_dtype(), copy=False)
-        return self._append(commit, _VECTORS + name, vector_table(rows, values, commit.version))
+        return self._append(commit, VECTORS + name, vector_table(rows, values, commit.version))
 
     def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         commit = self._now()
@@ -358,9 +226,9 @@ class LanceStore(Store):
             yield array_of(table, "_row"), matrix_of(table)
 
     def _vector_table(self, commit: Commit, name: str) -> Pinned:
-        pinned = self._pin(commit, _VECTORS + name)
+        pinned = self._pin(commit, VECTORS + name)
         if pinned is None:
-            names = ", ".join(n.removeprefix(_VECTORS) for n in commit.tables if n.startswith(_VECTORS)) or "none"
+            names = ", ".join(n.removeprefix(VECTORS) for n in commit.tables if n.startswith(VECTORS)) or "none"
             raise DataError(f"no vectors `{name}` are kept; there are: {names}.", nothing_written=False)
         return pinned
 
@@ -371,7 +239,7 @@ class LanceStore(Store):
 
     def _are_live(self, commit: Commit, rows: np.ndarray) -> np.ndarray:
         """Whether each of `rows` (ascending) is a live item, bool [n]."""
-        items = self._pin(commit, _ITEMS)
+        items = self._pin(commit, ITEMS)
         if items is None:
             return np.zeros(len(rows), bool)
         found = items.lookup(rows, ["_live"]) if len(rows) <= 500 else None
@@ -384,16 +252,18 @@ class LanceStore(Store):
 
     def append_events(self, table: pa.Table) -> int:
         table = conform_events(table)
+        if table.num_rows == 0:
+            return self.version
         with self._transaction() as base:
             commit = base.next(events=base.events + table.num_rows)
             n = table.num_rows
             extra = [np.full(n, commit.version, np.int64), np.arange(base.events, base.events + n, dtype=np.int64)]
             table = table.append_column(VERSION, pa.array(extra[0]))
             table = table.append_column(pa.field("_sequence", pa.int64()), pa.array(extra[1]))
-            return self._commit(self._append(commit, _EVENTS, table))
+            return self._commit(self._append(commit, EVENTS, table))
 
     def events(self, since: int = 0) -> pa.Table:
-        pinned = self._pin(self._now(), _EVENTS)
+        pinned = self._pin(self._now(), EVENTS)
         names = [*EVENT_SCHEMA.names, "_version"]
         if pinned is None:
             return pa.schema([*EVENT_SCHEMA, VERSION]).empty_table()
@@ -405,17 +275,16 @@ class LanceStore(Store):
 
     def changes(self, since: int) -> Changes:
         commit = self._now()
-        pinned = self._pin(commit, _ITEMS)
-        if pinned is None or since >= commit.version:
-            found = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0, live=True)
-        else:
-            found = pinned.since(since)
+        # Asked first, so that an index that is up to date does not load the engine.
+        pinned = self._pin(commit, ITEMS) if since < commit.version else None
+        empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0, live=True)
+        found = empty if pinned is None else pinned.since(since)
 
-        def vectors(name: str) -> tuple[np.ndarray, np.ndarray]:
+        def vectors(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             table = self._vector_table(commit, name).since(since)
-            rows = array_of(table, "_row")
-            live = array_of(table, "_live") & self._are_live(commit, rows)
-            return rows[live], matrix_of(table)[live]
+            rows, present = array_of(table, "_row"), array_of(table, "_live")
+            live = self._are_live(commit, rows)
+            return rows[live & present], matrix_of(table)[live & present], rows[live & ~present]
 
         rows, live = array_of(found, "_row"), array_of(found, "_live")
         return Changes(commit.version, rows, live, found.select(self._schema.names), vectors)
@@ -433,20 +302,6 @@ class LanceStore(Store):
         return self._log.read_meta(self._now(), key, default)
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
-
-    def _tidied(self, commit: Commit) -> Commit:
-        """`commit` after the upkeep that is due; the write at hand will name the result."""
-        if commit.version % self.config.compact_after == self.config.compact_after - 1:
-            prune_log(self._log, self.config, commit)
-        if max(commit.writes.values(), default=0) < self.config.compact_after:
-            return commit
-        return self._tidy(commit, everything=False)
-
-    def _tidy(self, commit: Commit, *, everything: bool) -> Commit:
-        logs = {name for name in commit.tables if name != _EVENTS}
-        tidied = tidy(self._tables, self.config, commit, logs=logs, everything=everything)
-        self._heads = dict(tidied.tables)
-        return tidied
 
     def compact(self) -> int:
         with self._transaction() as base:
@@ -482,7 +337,7 @@ class LanceStore(Store):
                 raise DataError(f'there is no snapshot "{to}".{nearest(to, base.snapshots)}')
             old = self._log.at(base.snapshots[to] if isinstance(to, str) else to)
             commit = base.next(meta=old.meta, events=old.events)
-            for name in sorted({*old.tables, *base.tables} - {_EVENTS}):
+            for name in sorted({*old.tables, *base.tables} - {EVENTS}):
                 commit = self._rolled_back(base, old, commit, name)
             return self._commit(self._events_rolled_back(base, old, commit))
 
@@ -500,15 +355,15 @@ class LanceStore(Store):
         same = base.events == old.events and (base.events == 0 or base.events_reset <= old.version)
         if same:
             return commit
-        tables = {name: version for name, version in commit.tables.items() if name != _EVENTS}
-        if _EVENTS in old.tables:
-            tables[_EVENTS] = self._heads[_EVENTS] = self._tables.revert(_EVENTS, old.tables[_EVENTS])
+        tables = {name: version for name, version in commit.tables.items() if name != EVENTS}
+        if EVENTS in old.tables:
+            tables[EVENTS] = self._heads[EVENTS] = self._tables.revert(EVENTS, old.tables[EVENTS])
         return replace(commit, events_reset=commit.version, tables=tables)
 
     def stats(self) -> dict[str, Any]:
         commit = self._now()
-        items = self._pin(commit, _ITEMS)
-        vectors = {name.removeprefix(_VECTORS): name for name in commit.tables if name.startswith(_VECTORS)}
+        items = self._pin(commit, ITEMS)
+        vectors = {name.removeprefix(VECTORS): name for name in commit.tables if name.startswith(VECTORS)}
         keys = {name: self._vector_table(commit, name).keys for name in vectors}
         return {
             "version": commit.version,
@@ -521,35 +376,3 @@ class LanceStore(Store):
             "snapshots": dict(commit.snapshots),
             "bytes": self._tables.bytes(),
         }
-
-
-def _rows(rows: np.ndarray, n: int | None = None) -> np.ndarray:
-    """`rows` as int32 [n], distinct and not negative."""
-    given = np.asarray(rows)
-    if given.ndim != 1 or (given.dtype.kind not in "iu" and len(given)):
-        raise DataError("rows must be a flat array of integers.")
-    if n is not None and len(given) != n:
-        raise DataError(f"{len(given):,} rows were given for {n:,} entries.")
-    if len(given) and (int(given.min()) < 0 or int(given.max()) > np.iinfo(np.int32).max):
-        raise DataError("a row is negative or beyond 2^31 - 1.")
-    values = given.astype(np.int32)
-    ordered = np.sort(values)
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        raise DataError(f"row {int(ordered[twice[0]]):,} is given twice.", count=len(twice))
-    return values
-
-
-def _matrix(name: str, values: np.ndarray, n: int) -> np.ndarray:
-    """Vectors as float16 or float32 [n, d], all finite."""
-    values = np.asarray(values)
-    if values.ndim != 2 or values.shape[1] == 0 or values.dtype not in (np.float16, np.float32):
-        raise DataError(f"the vectors `{name}` must be float16 or float32 [n, d], not {values.dtype} {values.shape}.")
-    if len(values) != n:
-        raise DataError(f"{len(values):,} vectors `{name}` were given for {n:,} rows.")
-    finite = np.isfinite(values).all(1)
-    if not finite.all():
-        raise DataError(
-            f"a vector of `{name}` is not finite.", row=int(finite.argmin()) + 1, count=int((~finite).sum())
-        )
-    return values

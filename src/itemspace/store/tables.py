@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -241,8 +242,8 @@ class Tables:
     def _keep_horizon(self, name: str, keep: timedelta) -> None:
         # Lance deletes by age of writing; what matters is age of being superseded. The two differ for one version: the
         # newest of those old enough, which was current until a moment ago if its successor is young.
-        limit = datetime.now() - keep
-        old = [v["version"] for v in self.head(name).list_versions() if v["timestamp"].replace(tzinfo=None) < limit]
+        limit = time.time() - keep.total_seconds()
+        old = [v["version"] for v in self.head(name).list_versions() if v["timestamp"].timestamp() < limit]
         if old:
             self.tag(name, _HORIZON, max(old))
 

@@ -23,7 +23,8 @@ def tidy(tables: Tables, config: StoreConfig, commit: Commit, *, logs: set[str],
 
     `logs` are the tables in which the newest entry of a row counts. The commit returned names the same content.
     """
-    keep = timedelta(seconds=config.keep_seconds)
+    # A commit is written a moment after the tables it names: they are kept a little longer than it is.
+    keep = timedelta(seconds=1.1 * config.keep_seconds)
     versions, writes = dict(commit.tables), dict(commit.writes)
     for name, version in commit.tables.items():
         if not everything and writes.get(name, 0) < config.compact_after:

@@ -152,7 +152,9 @@ class Loop:
             "config": self.config.model_dump(),
         }
         temporary = path.with_name(path.name + ".new")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"progress": json.dumps(progress)})
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()}, temporary, {"progress": json.dumps(progress)}
+        )
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
@@ -163,7 +165,7 @@ class Loop:
         safe_open = require("safetensors", extra="train", needed_for="A training checkpoint").safe_open
         with safe_open(self.checkpoint, framework="pt") as handle:
             progress = json.loads(handle.metadata()["progress"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
         if progress["seed"] != self.seed:
             return  # another run's: it is written over
         self.module.load_state_dict(_part(tensors, "module."))

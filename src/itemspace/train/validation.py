@@ -15,6 +15,9 @@ import numpy as np
 from itemspace.core.requests import Requests
 from itemspace.core.task import Task
 
+DEPTH = 200
+"""Ranks are exact up to here; beyond it they are lower bounds (ties not counted), still beyond it."""
+
 ScoreBlock = Callable[[Requests], np.ndarray]
 """Requests to float32 scores [q, items]; the array may be overwritten."""
 
@@ -81,9 +84,8 @@ def _ranks(block: np.ndarray, row: np.ndarray, item: np.ndarray, ties: np.ndarra
     lines = block if np.array_equal(row, np.arange(len(block))) else block[row]
     own = lines[np.arange(len(row)), np.minimum(item, block.shape[1] - 1)]
     above = np.count_nonzero(lines > own[:, None], axis=1)
-    equal = np.count_nonzero(lines == own[:, None], axis=1)
-    tied = np.flatnonzero(equal > 1)
-    if len(tied):
-        before = (lines[tied] == own[tied, None]) & (ties[None, :] < ties[item[tied], None])
-        above[tied] += before.sum(1)
+    # Ties can only push an item further down: beyond `DEPTH` nobody asks by how much.
+    near = np.flatnonzero(above < DEPTH)
+    same = lines[near] == own[near, None]
+    above[near] += (same & (ties[None, :] < ties[item[near], None])).sum(1)
     return np.where(np.isneginf(own) | (item >= block.shape[1]), block.shape[1] + 1, above + 1)

@@ -228,7 +228,9 @@ class _Parser:
         if token.word == "null":
             raise self.error("nothing equals null; write `is null` or `is not null`.")
         if token.kind == "word":
-            raise self.error(f"expected a value, but got `{token.text[:40]}`. Text goes in quotes: '{token.text[:40]}'.")
+            raise self.error(
+                f"expected a value, but got `{token.text[:40]}`. Text goes in quotes: '{token.text[:40]}'."
+            )
         raise self.unexpected("a value (a number, quoted text, true or false)")
 
     def text(self) -> str:

@@ -13,7 +13,25 @@ Scalar = bool | int | float | str
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 RESERVED = frozenset(
-    "and or not in is null between true false contains starts ends with like ilike similar regexp".split()
+    [
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "null",
+        "between",
+        "true",
+        "false",
+        "contains",
+        "starts",
+        "ends",
+        "with",
+        "like",
+        "ilike",
+        "similar",
+        "regexp",
+    ]
 )
 _PLAIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 

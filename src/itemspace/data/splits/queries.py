@@ -27,7 +27,9 @@ def query_task(dataset: Dataset, *, name: str = "search") -> Task:
         raise DataError(f"none of the {len(dataset.queries):,} queries of {dataset.name} is judged")
     queries = dataset.queries.take(judged)
     groups = {column: np.asarray(values) for column, values in queries.attributes.items()}
-    return Task(name, Requests.texts(queries.texts), dataset.judgments.take(judged), groups=groups, exclude_history=False)
+    return Task(
+        name, Requests.texts(queries.texts), dataset.judgments.take(judged), groups=groups, exclude_history=False
+    )
 
 
 def split_queries(dataset: Dataset, share: float = 0.5, rng: RNG = 0) -> tuple[Task, Task]:

@@ -95,7 +95,9 @@ def chance_level(task: Task, metric: str = "mrr") -> float:
     size = task.candidates.size if task.candidates is not None else None
     items = None if task.requests.history is None else task.requests.history.items
     if size is None:
-        raise RequestError("chance_level needs a task with candidates; use uniform_level(n, metric) for a whole catalogue.")
+        raise RequestError(
+            "chance_level needs a task with candidates; use uniform_level(n, metric) for a whole catalogue."
+        )
     allowed = np.full(len(task), task.candidates.count if task.candidates is not None else 0)
     if task.exclude_history and items is not None and task.candidates is not None:
         pairs = np.unique(items.groups.astype(np.int64) * size + items.values)

@@ -39,7 +39,7 @@ class FullSoftmax:
         return held
 
 
-class _FullSoftmax(torch.autograd.Function):
+class _FullSoftmax(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor, loss: FullSoftmax) -> Any:
         with torch.autocast(hidden.device.type, enabled=False):
