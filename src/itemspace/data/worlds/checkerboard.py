@@ -10,7 +10,7 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, numbered
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, numbered
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class CommunityTruth:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items] by the user's block; histories play no role beyond what the task excludes."""
+        columns_of(requests, "user")
         assert requests.user is not None
         own = self.user_block[requests.user][:, None] == self.item_block
         return _preference(own, self.randomness)

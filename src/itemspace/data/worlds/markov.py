@@ -10,7 +10,7 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, distinct, numbered
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, distinct, numbered
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class MarkovTruth:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items]: the chain's row of each history's last item, mixed with the uniform."""
+        columns_of(requests, "history")
         assert requests.history is not None
         items = requests.history.items
         last = items.values[items.offsets[1:] - 1]

@@ -10,7 +10,7 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, draw_columns, numbered
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, draw_columns, numbered
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class DriftTruth:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items] on the day of each request's `as_of`; users and histories play no role."""
+        columns_of(requests, "as_of")
         assert requests.as_of is not None
         return self.at((requests.as_of - START) / DAY)
 
