@@ -42,6 +42,11 @@ class Rejects:
                 hint="Name a .parquet or .csv file: --rejects rejects.parquet.",
             )
 
+    @classmethod
+    def ignored(cls) -> Rejects:
+        """One that collects and never writes, for a second pass over rows whose problems are recorded already."""
+        return cls("ignored.csv")
+
     def __len__(self) -> int:
         """Problems set aside so far (one row with two bad columns counts twice)."""
         return sum(part.num_rows for part in self._parts)

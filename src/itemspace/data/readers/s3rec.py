@@ -25,8 +25,9 @@ from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
 from itemspace.data.columns import mask
-from itemspace.data.files import decoded, load_json, load_jsonl, read_bytes
+from itemspace.data.files import decoded, read_bytes
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import load_json, load_jsonl
 from itemspace.data.reader import Reader, Reading, head, one
 from itemspace.data.rejects import Rejects
 
