@@ -1,0 +1,1 @@
+"""The contracts any new part must pass, as test classes to subclass."""
