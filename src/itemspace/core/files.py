@@ -104,18 +104,22 @@ def load_array(path: Path, *, mmap: bool = True) -> np.ndarray:
             raise ArtifactError(f"{path} is damaged: {error}.") from None
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder of files that never change: by hard links where the disk allows it, durably."""
-    for folder, _, files in os.walk(source):
-        to = target / Path(folder).relative_to(source)
-        to.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            try:
-                os.link(Path(folder) / name, to / name)
-            except OSError:
-                shutil.copy2(Path(folder) / name, to / name)
-                fsync_file(to / name)
-        fsync_folder(to)
+def copy_files(source: Path, target: Path, *, link: bool) -> None:
+    """Copy the files of one folder to another, durably; `link` allows a second name for the same file instead."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if not (link and _linked(path, target / path.name)):
+            shutil.copy2(path, target / path.name)
+            fsync_file(target / path.name)
+    fsync_folder(target)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # across disks, or a file system without links
+        return False
+    return True
 
 
 def remove_tree(path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError
-from itemspace.core.files import copy_tree, fsync_file, fsync_folder
+from itemspace.core.files import copy_files, fsync_file, fsync_folder
 
 ROW = pa.field("_row", pa.int32())
 VERSION = pa.field("_version", pa.int64())
@@ -62,8 +62,8 @@ def newest(rows: np.ndarray, versions: np.ndarray) -> np.ndarray:
 class Pinned:
     """One table at one version; safe to share between threads."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
+    def __init__(self, handle: Any, place: Path) -> None:
+        self._handle, self.place = handle, place
 
     @property
     def schema(self) -> pa.Schema:
@@ -82,12 +82,18 @@ class Pinned:
             query = query.select(columns)
         if ids:
             query = query.with_row_id(True)
-        return query.limit(None).to_arrow()
+        return self._answer(query.limit(None))
 
     def take(self, ids: np.ndarray, columns: list[str] | None = None) -> pa.Table:
         """The entries with these Lance row ids, in no promised order."""
         query = self._handle.take_row_ids(ids.tolist())
-        return (query if columns is None else query.select(columns)).to_arrow()
+        return self._answer(query if columns is None else query.select(columns))
+
+    def _answer(self, query: Any) -> pa.Table:
+        try:
+            return query.to_arrow()
+        except (RuntimeError, OSError) as error:
+            raise damaged(self.place, error) from error
 
     @cached_property
     def keys(self) -> Keys:
@@ -127,6 +133,12 @@ class Pinned:
             yield self.take_ordered(ids[start : start + batch_rows], columns)
 
 
+def damaged(place: Path, error: Exception) -> ArtifactError:
+    """The error for a table that cannot be read."""
+    told = str(error).split(", /rustc")[0][:300]
+    return ArtifactError(f"{place} is damaged, or was tidied away while it was read: {told}")
+
+
 class Tables:
     """The Lance tables in one folder. Writers append and commit elsewhere; readers ask for a pinned version."""
 
@@ -157,10 +169,8 @@ class Tables:
                 handle = self._db.open_table(name)
                 handle.checkout(version)
             except (ValueError, RuntimeError, OSError) as error:
-                raise ArtifactError(
-                    f"{self.path / name}.lance is damaged or was tidied away while it was read: {error}"
-                ) from None
-            found = Pinned(handle)
+                raise damaged(self.path / f"{name}.lance", error) from error
+            found = Pinned(handle, self.path / f"{name}.lance")
             self._pins[name] = (version, found)
             return found
 
@@ -225,11 +235,14 @@ class Tables:
         return self.merge(name, keep_seconds)
 
     def link(self, name: str, target: Path) -> None:
-        """A second name for every file of a table under `target` (a copy, where the disk knows no links).
+        """A copy of a table under `target`; its data files are linked, not copied, where the disk allows it.
 
-        Lance never changes a file once written, so the copy stays as it is whatever happens to the table.
+        Lance never changes a data file once written, so the copy stays as it is whatever happens to the table.
         """
-        copy_tree(self.path / f"{name}.lance", target / f"{name}.lance")
+        source = self.path / f"{name}.lance"
+        for folder in sorted(p for p in source.iterdir() if p.is_dir()):
+            copy_files(folder, target / source.name / folder.name, link=folder.name == "data")
+        fsync_folder(target / source.name)
 
     def _settle(self, name: str) -> None:
         """Have the disk hold the files written since the last call."""

@@ -114,10 +114,8 @@ def operations(seed: int) -> Iterator[Operation]:
         kind = str(rng.choice(kinds, p=odds / odds.sum()))
         if kind == "put" or known == 0:
             new = int(rng.integers(1, 20))
-            old = rng.choice(known, int(rng.integers(0, min(known, 5) + 1)), replace=False) if known else []
-            rows = rng.permutation(np.concatenate([np.asarray(old, int), np.arange(known, known + new)])).astype(
-                np.int32
-            )
+            again = rng.permutation(np.arange(known))[: int(rng.integers(0, 6))]
+            rows = rng.permutation(np.concatenate([again, np.arange(known, known + new)])).astype(np.int32)
             known += new
             vectors = _vectors(rng, len(rows)) if rng.random() < 0.7 else None
             yield Operation("put", rows, _items(rng, rows, number), vectors)
