@@ -60,7 +60,8 @@ def evaluate_filtered(
     tables: dict[str, np.ndarray] = {}
     matching: dict[str, int] = {}
     for label, expression in named.items():
-        selection = catalog.where(expression).and_rows(task.candidates)
+        chosen = expression if isinstance(expression, Selection) else catalog.where(expression)
+        selection = chosen.and_rows(task.candidates)
         matching[label] = selection.count
         tables[label] = _one(retriever, exact, task, selection, catalog, k, batch_size)
     measures = _measures(who, ALL, ALL, np.concatenate(list(tables.values())), k, resamples, rng)
