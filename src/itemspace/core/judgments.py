@@ -65,7 +65,11 @@ class Judgments:
         again = (
             np.concatenate(([False], (query[1:] == query[:-1]) & (item[1:] == item[:-1]))) if len(query) else query > 0
         )
-        clash: np.ndarray = np.flatnonzero(again & np.concatenate(([False], grade[1:] != grade[:-1]))) if len(query) else np.zeros(0, int)
+        clash: np.ndarray = (
+            np.flatnonzero(again & np.concatenate(([False], grade[1:] != grade[:-1])))
+            if len(query)
+            else np.zeros(0, int)
+        )
         if len(clash):
             at = int(clash[0])
             raise DataError(

@@ -117,7 +117,7 @@ def reject_ragged(ragged: Sequence[Any], offset: int, fields: int, file: str, re
             np.array([row.number - offset for row in rows]),
             "",
             [row.text for row in rows],
-            f"{found} fields where the header names {fields}",
+            f"{found} fields where the header names {fields}: {{value}}",
         )
 
 
@@ -174,7 +174,7 @@ def load_lines(
             frame.rows[rows],
             "",
             text.filter(pa.array(rows)).to_pylist(),
-            f"{found} fields where {len(names)} belong",
+            f"{found} fields where {len(names)} belong: {{value}}",
         )
     split = split.filter(pa.array(~bad))
     columns = {name: pc.list_element(split, at) for at, name in enumerate(names)}
