@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.codes import Codes
 from itemspace.core.config import Component
+from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits, Matches
 from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Judgments, Queries
@@ -34,15 +35,30 @@ Where = "str | Expression | Selection | None"
 """What a `where` parameter accepts; strings are compiled by the catalogue the retriever is bound to."""
 
 
+_RESERVED = (
+    "`{}` between retrievers is reserved for set algebra on meanings. To join rankings use fuse(a, b); to limit what comes "
+    "back use retriever >> where(...) or the requests' exclusions."
+)
+
+
 @runtime_checkable
 class DatasetLike(Protocol):
     """What `Trainable.fit` reads: `itemspace.data.Dataset`, or anything with its columns."""
 
-    catalog: Catalog
-    interactions: Interactions | None
-    impressions: Impressions | None
-    queries: Queries | None
-    judgments: Judgments | None
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def interactions(self) -> Interactions | None: ...
+
+    @property
+    def impressions(self) -> Impressions | None: ...
+
+    @property
+    def queries(self) -> Queries | None: ...
+
+    @property
+    def judgments(self) -> Judgments | None: ...
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,11 @@ class Index(Component, Persistent):
         ties: np.ndarray | None = None,
         rng: RNG = 0,
     ) -> Self:
-        """Index every chunk; `rows` gives each chunk's int32 rows (default 0, 1, 2, ...). Replaces what was there."""
+        """Index every chunk; `rows` gives each chunk's int32 rows (default 0, 1, 2, ...). Replaces what was there.
+
+        `ties` is uint32 with one entry per catalogue row (`catalog.ids.ties`), the order among equal scores; without it
+        a hash of the row decides. At least one chunk, which may be empty, is needed.
+        """
 
     @abstractmethod
     def search(self, queries: Vectors, k: int, within: Selection | None = None) -> Hits:
@@ -148,7 +168,7 @@ class Index(Component, Persistent):
 
     @abstractmethod
     def upsert(self, vectors: Vectors | Codes, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
-        """Add rows, or replace what they hold; visible to the next search."""
+        """Add rows, or replace what they hold; visible to the next search. `ties` by catalogue row, as in `build`."""
 
     @abstractmethod
     def remove(self, rows: np.ndarray) -> None:
@@ -190,6 +210,12 @@ class Retriever(ABC):
         from itemspace.core.operators import reranked
 
         return reranked(self, scorer)
+
+    def __and__(self, other: Any) -> NoReturn:
+        raise ContractError(_RESERVED.format("&"))
+
+    def __sub__(self, other: Any) -> NoReturn:
+        raise ContractError(_RESERVED.format("-"))
 
 
 class Scorer(ABC):

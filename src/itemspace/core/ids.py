@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from itemspace.core.errors import DataError, RequestError, nearest
 from itemspace.core.hashing import ROW_ORDER_SALT, TIE_SALT, hash_strings, splitmix64
@@ -90,7 +91,7 @@ class Ids:
         if len(hit):
             # Verify the strings: a 64-bit collision must read as unknown, never as another item.
             found = self.values.take(pa.array(rows[hit]))
-            same = np.asarray(pa.compute.equal(found, wanted.take(pa.array(hit))).fill_null(False))
+            same = np.asarray(pc.equal(found, wanted.take(pa.array(hit))).fill_null(False))
             rows[hit[~same]] = -1
         return rows
 

@@ -1,1 +1,1 @@
-"""Reading, describing, splitting and generating data. `itemspace.data.read` is the way in."""
+"""Datasets: readers for published formats, schema inference, descriptions, splits and planted worlds."""

@@ -1,0 +1,5 @@
+"""`python -m itemspace.cli`."""
+
+from itemspace.cli import main
+
+main()

@@ -1,0 +1,134 @@
+"""`search`, `recommend`, `similar`, `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpacePath = Annotated[Path, typer.Argument(help="A Space that `itemspace build` made.")]
+Count = Annotated[int, typer.Option("-k", help="How many hits.")]
+WhereOption = Annotated[str | None, typer.Option("--where", help='A filter: "price < 80 and in_stock".')]
+JSONOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+ColumnsOption = Annotated[str | None, typer.Option("--columns", help="Columns to show, separated by commas.")]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="Say what each step did, and why each item came.")]
+
+
+def search(
+    space: SpacePath,
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Count = 10,
+    where: WhereOption = None,
+    by: Annotated[str, typer.Option(help="hybrid, lexical or dense.")] = "hybrid",
+    facet: Annotated[list[str] | None, typer.Option(help="Count this column's values among all matches.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Order by a column instead of the score; -column descends.")] = None,
+    offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
+    group_by: Annotated[str | None, typer.Option(help="One hit per value of this column (variants).")] = None,
+    columns: ColumnsOption = None,
+    explain: ExplainOption = False,
+    as_json: JSONOption = False,
+) -> None:
+    """Search by words and meaning."""
+    from itemspace.cli.render import hits_json, print_hits, print_json
+    from itemspace.cli.sources import id_list
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        hits = opened.search(
+            query,
+            k=k,
+            where=where,
+            by=by,
+            facets=facet,
+            sort=sort,
+            offset=offset,
+            group_by=group_by,
+            explain=explain,
+        )
+        shown = id_list(columns) or None
+        if as_json:
+            print_json(hits_json(opened, hits, columns=shown)[0])
+        else:
+            print_hits(opened, hits, columns=shown, title=query)
+
+
+def recommend(
+    space: SpacePath,
+    history: Annotated[str | None, typer.Option(help="Item IDs, oldest first, separated by commas.")] = None,
+    user: Annotated[str | None, typer.Option(help="A known user's ID; with --history, the history wins.")] = None,
+    users: Annotated[Path | None, typer.Option(help="A file with one user ID a line: a batch.")] = None,
+    k: Count = 10,
+    where: WhereOption = None,
+    include_seen: Annotated[bool, typer.Option(help="Let items of the history come back.")] = False,
+    columns: ColumnsOption = None,
+    explain: ExplainOption = False,
+    as_json: JSONOption = False,
+) -> None:
+    """Recommend for a known user, a bare history, or a batch of users."""
+    from itemspace.cli.render import hits_json, print_hits, print_json
+    from itemspace.cli.sources import id_list
+    from itemspace.space import Space
+
+    names = None
+    if users is not None:
+        names = [line.strip() for line in users.read_text(encoding="utf-8").splitlines() if line.strip()]
+    with Space.open(space) as opened:
+        hits = opened.recommend(
+            history=id_list(history) if history is not None else None,
+            user=names if names is not None else user,
+            k=k,
+            where=where,
+            exclude_seen=not include_seen,
+            explain=explain,
+        )
+        shown = id_list(columns) or None
+        if as_json:
+            answers = hits_json(opened, hits, columns=shown)
+            print_json([{"user": n, **a} for n, a in zip(names, answers, strict=True)] if names else answers[0])
+        else:
+            print_hits(opened, hits, columns=shown, title="recommended")
+
+
+def similar(
+    space: SpacePath,
+    item: Annotated[str, typer.Argument(help="The item's ID.")],
+    by: Annotated[str, typer.Option(help="text or behavior.")] = "text",
+    k: Count = 10,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Items like one item, by its words or by what users did."""
+    from itemspace.cli.render import hits_json, print_hits, print_json
+    from itemspace.cli.sources import id_list
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        hits = opened.similar(item, by=by, k=k, where=where)
+        shown = id_list(columns) or None
+        if as_json:
+            print_json(hits_json(opened, hits, columns=shown)[0])
+        else:
+            print_hits(opened, hits, columns=shown, title=f"like {item} by {by}")
+
+
+def explain(
+    space: SpacePath,
+    item: Annotated[str, typer.Argument(help="The item to account for.")],
+    query: Annotated[str | None, typer.Option(help="Why it answers this search.")] = None,
+    history: Annotated[str | None, typer.Option(help="Why it is recommended to this history.")] = None,
+    user: Annotated[str | None, typer.Option(help="Why it is recommended to this user.")] = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Say why an item came, or why it did not: terms, neighbors, scores."""
+    from itemspace.cli.render import print_explanation, print_json
+    from itemspace.cli.sources import id_list
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        told = opened.explain(item, query=query, history=id_list(history) if history else None, user=user)
+        if as_json:
+            print_json(told)
+        else:
+            print_explanation(told)

@@ -1,0 +1,1 @@
+"""Indexes: vectors or words to candidates, with filters before the cut and live changes."""

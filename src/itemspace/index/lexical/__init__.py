@@ -1,0 +1,1 @@
+"""Words: analysis and postings for lexical indexes."""

@@ -1,0 +1,234 @@
+"""`RowMap`: which catalogue row each slot of an index holds, through additions, replacements and removals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from itemspace.core.errors import ContractError
+from itemspace.core.hashing import splitmix64
+from itemspace.core.ragged import Ragged
+from itemspace.core.selection import Selection
+
+
+def default_ties(rows: np.ndarray) -> np.ndarray:
+    """uint32 tie order for rows whose IDs are not known: a hash of the row, so that order says nothing."""
+    return (splitmix64(np.asarray(rows).astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)
+
+
+def ties_of(rows: np.ndarray, ties: np.ndarray | None) -> np.ndarray:
+    """The tie order of `rows`, from `ties` by catalogue row (`Ids.ties`).
+
+    Raises:
+        ContractError: `ties` is shorter than the rows need.
+    """
+    if ties is None:
+        return default_ties(rows)
+    if len(rows) and int(rows.max()) >= len(ties):
+        raise ContractError(
+            f"ties has {len(ties):,} entries but row {int(rows.max()):,} is indexed; pass one per catalogue row (ids.ties)."
+        )
+    return np.asarray(ties)[rows].astype(np.uint32)
+
+
+def check_rows(rows: np.ndarray, n: int) -> np.ndarray:
+    """int32 rows, one per vector.
+
+    Raises:
+        ContractError: another count, a negative row, or a row given twice.
+    """
+    rows = np.asarray(rows, np.int32).reshape(-1)
+    if len(rows) != n:
+        raise ContractError(f"{n:,} vectors came with {len(rows):,} rows.")
+    if len(rows) and int(rows.min()) < 0:
+        raise ContractError("a row is negative.")
+    if len(np.unique(rows)) != len(rows):
+        raise ContractError("a row is given twice in one call.")
+    return rows
+
+
+class RowMap:
+    """Slots are positions in an index's own arrays, only ever appended; a row lives in at most one of them.
+
+    rows: int32 [slots], -1 where the slot is dead. ties: uint32 [slots].
+    """
+
+    def __init__(self, rows: np.ndarray, ties: np.ndarray) -> None:
+        self._rows, self._ties, self._used = rows.astype(np.int32), ties.astype(np.uint32), len(rows)
+        self._slot_of = np.full(int(rows.max()) + 1 if len(rows) else 0, -1, np.int32)
+        live = np.flatnonzero(rows >= 0)
+        self._slot_of[rows[live]] = live
+        self.live = len(live)
+
+    @classmethod
+    def empty(cls) -> RowMap:
+        return cls(np.zeros(0, np.int32), np.zeros(0, np.uint32))
+
+    @property
+    def rows(self) -> np.ndarray:
+        return self._rows[: self._used]
+
+    @property
+    def ties(self) -> np.ndarray:
+        return self._ties[: self._used]
+
+    @property
+    def slots(self) -> int:
+        """Slots in use, dead ones included."""
+        return self._used
+
+    def slots_of(self, rows: np.ndarray) -> np.ndarray:
+        """The slot of each row [n], -1 where it is not held."""
+        rows = np.asarray(rows, np.int64).reshape(-1)
+        known = (rows >= 0) & (rows < len(self._slot_of))
+        out = np.full(len(rows), -1, np.int32)
+        out[known] = self._slot_of[rows[known]]
+        return out
+
+    def drop(self, rows: np.ndarray) -> np.ndarray:
+        """Forget rows; the slots [m] they held."""
+        slots = np.unique(self.slots_of(rows))
+        slots = slots[slots >= 0]
+        self._slot_of[self._rows[slots]] = -1
+        self._rows[slots] = -1
+        self.live -= len(slots)
+        return slots
+
+    def append(self, rows: np.ndarray, ties: np.ndarray | None) -> np.ndarray:
+        """New slots [n] for `rows`; whatever held them before is dead."""
+        tie = ties_of(rows, ties)
+        self.drop(rows)
+        start = self._used
+        self._rows, self._ties = grown(self._rows, start, len(rows)), grown(self._ties, start, len(rows))
+        self._rows[start : start + len(rows)], self._ties[start : start + len(rows)] = rows, tie
+        self._used = start + len(rows)
+        if len(rows) and int(rows.max()) >= len(self._slot_of):
+            more = max(int(rows.max()) + 1, 2 * len(self._slot_of)) - len(self._slot_of)
+            self._slot_of = np.concatenate([self._slot_of, np.full(more, -1, np.int32)])
+        slots = np.arange(start, self._used, dtype=np.int32)
+        self._slot_of[rows] = slots
+        self.live += len(rows)
+        return slots
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "rows.npy", self.rows)
+        np.save(folder / "ties.npy", self.ties)
+
+    @classmethod
+    def open(cls, folder: Path) -> RowMap:
+        return cls(np.load(folder / "rows.npy"), np.load(folder / "ties.npy"))
+
+
+def grown(array: np.ndarray, used: int, more: int) -> np.ndarray:
+    """`array` with room for `more` entries after the `used` first, doubling so that appends cost O(1) each."""
+    if used + more <= len(array):
+        return array
+    out = np.empty((max(used + more, 2 * used), *array.shape[1:]), array.dtype)
+    out[:used] = array[:used]
+    return out
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A `Selection` in an index's own terms, for a batch of `queries`.
+
+    slots: sorted int32 slots allowed for the batch, None when every slot is. include, exclude: pairs (query, position
+    in `slots`) as two arrays, distinct; None for no limit. counts: int64 [queries], answers each query can have.
+    """
+
+    slots: np.ndarray | None
+    include: tuple[np.ndarray, np.ndarray] | None
+    exclude: tuple[np.ndarray, np.ndarray] | None
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, rows: RowMap, within: Selection | None, queries: int) -> Allowed:
+        """`within` over the live slots of `rows`; rows the index does not hold fall away.
+
+        Raises:
+            ContractError: the selection's per-request lists are for another number of queries.
+        """
+        slots = None
+        if within is not None and within.rows is not None:
+            slots = rows.slots_of(within.rows)
+            slots = np.sort(slots[slots >= 0])
+        elif rows.live < rows.slots or within is not None:
+            mask = rows.rows >= 0
+            if within is not None and within.size < len(rows._slot_of):
+                mask &= rows.rows < within.size
+            if not mask.all():
+                slots = np.flatnonzero(mask).astype(np.int32)
+        total = rows.slots if slots is None else len(slots)
+        include = exclude = None
+        counts = np.full(queries, total, np.int64)
+        if within is not None and within.include is not None:
+            include = _pairs(rows, slots, within.include, queries)
+            counts = np.bincount(include[0], minlength=queries).astype(np.int64)
+        if within is not None and within.exclude is not None:
+            exclude = _pairs(rows, slots, within.exclude, queries)
+            if include is not None:
+                keep = ~np.isin(include[0] * total + include[1], exclude[0] * total + exclude[1])
+                include, exclude = (include[0][keep], include[1][keep]), None
+                counts = np.bincount(include[0], minlength=queries).astype(np.int64)
+            else:
+                counts = counts - np.bincount(exclude[0], minlength=queries)
+        return cls(slots, include, exclude, counts)
+
+    @property
+    def total(self) -> int | None:
+        """Slots allowed for the whole batch, None for all."""
+        return None if self.slots is None else len(self.slots)
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The slots at `positions`."""
+        return positions if self.slots is None else self.slots[positions]
+
+    def take(self, queries: np.ndarray) -> Allowed:
+        """The limits of some of the queries (sorted, distinct)."""
+        renumber = np.full(len(self.counts), -1, np.int64)
+        renumber[queries] = np.arange(len(queries))
+        include = None if self.include is None else _kept(self.include, renumber)
+        exclude = None if self.exclude is None else _kept(self.exclude, renumber)
+        return Allowed(self.slots, include, exclude, self.counts[queries])
+
+    def permits(self, query: np.ndarray, slot: np.ndarray, slots: int) -> np.ndarray:
+        """For pairs (query [m], slot [m], below `slots`): whether the slot may answer the query [m]."""
+        ok = np.ones(len(query), bool)
+        position = slot.astype(np.int64)
+        if self.slots is not None:
+            where = np.full(slots, -1, np.int64)
+            where[self.slots] = np.arange(len(self.slots))
+            position = where[slot]
+            ok = position >= 0
+        total = slots if self.slots is None else len(self.slots)
+        keys = query.astype(np.int64) * total + position
+        if self.include is not None:
+            ok &= np.isin(keys, self.include[0] * total + self.include[1])
+        if self.exclude is not None:
+            ok &= ~np.isin(keys, self.exclude[0] * total + self.exclude[1])
+        return ok
+
+
+def _kept(pairs: tuple[np.ndarray, np.ndarray], renumber: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    query = renumber[pairs[0]]
+    keep = query >= 0
+    return query[keep], pairs[1][keep]
+
+
+def _pairs(rows: RowMap, slots: np.ndarray | None, lists: Ragged, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct (query, position) pairs of per-request row lists, rows that are not allowed left out; sorted."""
+    if len(lists) != queries:
+        raise ContractError(f"the selection limits {len(lists):,} requests, but {queries:,} queries were given.")
+    query, slot = lists.groups.astype(np.int64), rows.slots_of(lists.values)
+    keep = slot >= 0
+    query, slot = query[keep], slot[keep].astype(np.int64)
+    total = rows.slots
+    if slots is not None:
+        total = len(slots)
+        at = np.searchsorted(slots, slot)
+        keep = (at < total) & (slots[np.minimum(at, max(total - 1, 0))] == slot) if total else np.zeros(len(slot), bool)
+        query, slot = query[keep], at[keep]
+    keys = np.unique(query * total + slot)
+    return keys // max(total, 1), keys % max(total, 1)

@@ -1,0 +1,209 @@
+"""`VectorTable`: the vectors an index keeps, by slot, and the exact scan over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itemspace.core.errors import ContractError
+from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.rows import Allowed, RowMap, check_rows, grown
+from itemspace.index.scan import scan
+from itemspace.index.scoring import pair_scores, ranked_pairs
+
+_DTYPES = ("float32", "float16", "int8")
+
+
+class VectorTable:
+    """Dense vectors by slot: a base (often memory-mapped, never written) and a tail that grows with upserts.
+
+    Scores and order of `search` are exact: equal to scoring every allowed vector and sorting by (score, tie).
+    """
+
+    def __init__(self, space: VectorSpace, values: np.ndarray, rows: RowMap) -> None:
+        self.space, self.rows = space, rows
+        self._base = values
+        self._tail = np.empty((0, values.shape[1]), values.dtype)
+        self._norms = _norms(values)
+
+    @classmethod
+    def build(cls, chunks: Iterable[Any], rows: Iterable[np.ndarray] | None, ties: np.ndarray | None) -> VectorTable:
+        """A table of every chunk's vectors.
+
+        Raises:
+            ContractError: not dense vectors, no chunk at all, a value that is not finite, or a row given twice.
+            SpaceMismatchError: two chunks of different spaces.
+        """
+        parts: list[np.ndarray] = []
+        numbers: list[np.ndarray] = []
+        space: VectorSpace | None = None
+        given = None if rows is None else iter(rows)
+        start = 0
+        for chunk in chunks:
+            values = check_dense(chunk)
+            if space is None:
+                space = chunk.space
+            space.check(chunk.space, what="item")
+            parts.append(values)
+            own = np.arange(start, start + len(values)) if given is None else next(given)
+            numbers.append(check_rows(own, len(values)))
+            start += len(values)
+        if space is None:
+            raise ContractError("an index needs at least one chunk of vectors (it may be empty) to know its space.")
+        dtype = np.result_type(*parts)
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts).astype(dtype, copy=False)
+        held = RowMap.empty()
+        held.append(check_rows(np.concatenate(numbers), len(values)), ties)
+        return cls(space, np.ascontiguousarray(values), held)
+
+    def __len__(self) -> int:
+        return self.rows.live
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._base.dtype
+
+    def put(self, vectors: Any, rows: np.ndarray, ties: np.ndarray | None) -> np.ndarray:
+        """Add or replace; the new slots [n].
+
+        Raises:
+            ContractError: not dense vectors, values that are not finite, or rows that do not fit.
+            SpaceMismatchError: vectors of another space.
+        """
+        values = check_dense(vectors)
+        self.space.check(vectors.space, what="item")
+        if values.dtype != self.dtype and self.dtype == np.int8:
+            raise ContractError(f"the index holds int8 vectors; these are {values.dtype}.")
+        rows = check_rows(rows, len(values))
+        used = self.rows.slots - len(self._base)
+        slots = self.rows.append(rows, ties)
+        self._tail = grown(self._tail, used, len(values))
+        self._tail[used : used + len(values)] = values
+        self._norms = grown(self._norms, int(slots[0]) if len(slots) else self.rows.slots, len(values))
+        self._norms[slots] = _norms(values)
+        return slots
+
+    def take(self, slots: np.ndarray) -> np.ndarray:
+        """The vectors at `slots` [n, d], in the stored type."""
+        if len(self._tail) == 0:
+            return self._base[slots]
+        out = np.empty((len(slots), self._base.shape[1]), self.dtype)
+        old = slots < len(self._base)
+        out[old] = self._base[slots[old]]
+        out[~old] = self._tail[slots[~old] - len(self._base)]
+        return out
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """The vectors of slots start..stop, as a view where they lie together."""
+        if stop <= len(self._base):
+            return self._base[start:stop]
+        if start >= len(self._base):
+            return self._tail[start - len(self._base) : stop - len(self._base)]
+        return self.take(np.arange(start, stop))
+
+    def search(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
+        """The k best allowed rows of float32 queries [q, d]: rows int32 and scores float32 [q, k]."""
+        if allowed.include is not None:
+            group, position = allowed.include
+            slots = allowed.at(position)
+        else:
+            group, slots = scan(self, queries, min(k, self.rows.slots), allowed)
+        return self.rank(queries, group, slots, k)
+
+    def rank(self, queries: np.ndarray, group: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of candidate pairs (query `group` [m], `slots` [m]) by their exact scores."""
+        scores = np.empty(len(slots), np.float32)
+        for start in range(0, len(slots), 65_536):
+            part = slice(start, start + 65_536)
+            scores[part] = pair_scores(
+                self.space.metric, self.space.normalized, queries, group[part], self.take(slots[part])
+            )
+        return ranked_pairs(group, self.rows.rows[slots], scores, self.rows.ties[slots], len(queries), k)
+
+    def norms(self, slots: np.ndarray | slice) -> np.ndarray:
+        """Euclidean lengths, float32, of the vectors at `slots`."""
+        return self._norms[slots]
+
+    @property
+    def longest(self) -> float:
+        """The greatest length of a vector."""
+        return float(self._norms[: self.rows.slots].max(initial=0.0))
+
+    def compacted(self) -> VectorTable:
+        """The live vectors alone, in slot order."""
+        live = np.flatnonzero(self.rows.rows >= 0)
+        rows = RowMap(self.rows.rows[live], self.rows.ties[live])
+        return VectorTable(self.space, self.take(live), rows)
+
+    def save(self, folder: Path) -> None:
+        """Write vectors.npy, norms.npy, rows.npy and ties.npy, a block at a time."""
+        slots = self.rows.slots
+        out = np.lib.format.open_memmap(
+            folder / "vectors.npy", mode="w+", dtype=self.dtype, shape=(slots, self._base.shape[1])
+        )
+        for start in range(0, slots, 65_536):
+            out[start : start + 65_536] = self.block(start, min(start + 65_536, slots))
+        out.flush()
+        del out
+        np.save(folder / "norms.npy", self._norms[:slots])
+        self.rows.save(folder)
+
+    @classmethod
+    def open(cls, folder: Path, space: VectorSpace) -> VectorTable:
+        """A table over the memory-mapped vectors of `folder`."""
+        table = cls.__new__(cls)
+        table.space, table.rows = space, RowMap.open(folder)
+        # An empty array cannot be mapped.
+        table._base = np.load(folder / "vectors.npy", mmap_mode="r" if table.rows.slots else None)
+        table._tail = np.empty((0, table._base.shape[1]), table._base.dtype)
+        table._norms = np.load(folder / "norms.npy")
+        return table
+
+
+def check_dense(vectors: Any) -> np.ndarray:
+    """The values [n, d] of dense vectors, float32, float16 or int8.
+
+    Raises:
+        ContractError: another kind of vectors, another dtype, a wrong width, or a value that is not finite.
+    """
+    if not isinstance(vectors, Dense):
+        raise ContractError(f"this index holds Dense vectors, not {type(vectors).__name__}.")
+    values = vectors.values
+    if values.dtype == np.float64:
+        values = values.astype(np.float32)
+    if values.dtype.name not in _DTYPES:
+        raise ContractError(f"this index holds {', '.join(_DTYPES)} vectors, not {values.dtype}.")
+    if values.ndim != 2 or values.shape[1] != vectors.space.dimension:
+        raise ContractError(
+            f"vectors of shape {values.shape} do not fit a space of {vectors.space.dimension} dimensions."
+        )
+    if values.dtype != np.int8:
+        for start in range(0, len(values), 65_536):
+            block = values[start : start + 65_536]
+            # A sum is finite only when every part is (or cancels to NaN), and costs no temporary.
+            if not np.isfinite(block.sum(dtype=np.float64)) and not np.isfinite(block).all():
+                bad = int(np.flatnonzero(~np.isfinite(block).all(1))[0]) + start
+                raise ContractError(f"vector {bad:,} holds a value that is not a finite number.")
+    return values
+
+
+def check_queries(space: VectorSpace, queries: Any) -> np.ndarray:
+    """float32 [q, d] of the queries.
+
+    Raises:
+        ContractError, SpaceMismatchError: they are not dense vectors of `space`.
+    """
+    values = check_dense(queries)
+    space.check(queries.space)
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _norms(values: np.ndarray) -> np.ndarray:
+    out = np.empty(len(values), np.float32)
+    for start in range(0, len(values), 65_536):
+        block = values[start : start + 65_536].astype(np.float32)
+        out[start : start + 65_536] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    return out

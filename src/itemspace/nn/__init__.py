@@ -1,0 +1,1 @@
+"""Backbones and layers. Its modules import torch; importing this package does not."""

@@ -1,0 +1,228 @@
+"""From a dataset and a recipe to a Space on disk: step by step, each finished step kept, the switch atomic."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace._version import __version__
+from itemspace.core.artifacts import Artifact
+from itemspace.core.dataset import Dataset
+from itemspace.core.errors import ArtifactError, DataError
+from itemspace.core.files import FileLock
+from itemspace.core.hashing import fingerprint
+from itemspace.core.plugins import find
+from itemspace.core.seeding import derive
+from itemspace.core.vectors import Dense
+from itemspace.encode.cache import encode_catalog
+from itemspace.recipe import Recipe
+from itemspace.space import parts
+from itemspace.space.given import save_given
+from itemspace.space.histories import Histories
+from itemspace.space.layout import FORMAT, TYPE, Stages, adopt
+
+CHUNK = 50_000
+VECTORS = "text"
+"""The name under which the store keeps the vectors of items' words."""
+
+Say = Callable[[str], object]
+
+
+@dataclass
+class Build:
+    """One build. `run` leaves a complete Space at `path`, or what was there before."""
+
+    data: Dataset
+    path: Path
+    recipe: Recipe
+    say: Say
+
+    def __post_init__(self) -> None:
+        plan = self.recipe.to_toml_dict()
+        self.key = fingerprint(self.data.fingerprint, plan, FORMAT, __version__)
+        self.columns = parts.words_of(self.data.catalog, self.recipe)
+        self.readable = parts.readable(self.data.catalog, self.columns)
+        if len(self.data.catalog) == 0:
+            raise DataError("the catalogue is empty", hint="A Space needs at least one item.")
+
+    def run(self, *, replace: bool) -> None:
+        """Build, or go on with a killed build of the same data and recipe.
+
+        Raises:
+            ArtifactError: something else is at `path`, or a Space is and `replace` is not given.
+        """
+        if (self.path / "CURRENT").exists() and not replace:
+            raise ArtifactError(
+                f"{self.path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
+                "(the old one answers until the new one is complete), or choose another path."
+            )
+        ours = ("CURRENT", "LOCK", "BUILDING", "stages")
+        if self.path.exists() and any(self.path.iterdir()) and not any((self.path / name).exists() for name in ours):
+            raise ArtifactError(f"{self.path} exists and is not a Space. Nothing was written.")
+        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT)
+        lock = FileLock(self.path / "BUILDING", what=f"{self.path}")
+        lock.acquire()
+        try:
+            self._run(artifact)
+        finally:
+            lock.release()
+
+    def _run(self, artifact: Artifact) -> None:
+        stages = Stages(self.path / "stages" / self.key, self.say)
+        manifest: dict[str, Any] = {
+            "recipe": self.recipe.to_toml_dict(),
+            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint, "source": dict(self.data.source)},
+            "schema": self.data.catalog.schema.to_json(),
+            "columns": self.columns,
+            "seed": self.recipe.seed,
+            "parts": [],
+        }
+        folders = self._stages(stages, manifest)
+        name = self._place_store(folders.pop("store"))
+        manifest |= {"store": name, "store_kind": self.recipe.store.name, "store_version": self._version(name)}
+        with artifact.write(manifest=json.loads(json.dumps(manifest, default=str))) as folder:
+            for part, source in folders.items():
+                adopt(source, folder / part)
+        stages.clear()
+        self._tidy(artifact)
+
+    def _stages(self, stages: Stages, manifest: dict[str, Any]) -> dict[str, Path]:
+        """Every step's folder by the name it has in a generation."""
+        catalog, folders = self.data.catalog, {}
+        vectors = None
+        if self.recipe.encoder is not None and self.columns:
+            folders["encoder"] = stages.folder("encoder", "fitting the encoder", self._fit_encoder)
+            vectors = stages.folder(
+                "vectors", f"encoding {len(catalog):,} items", lambda to: self._encode(folders["encoder"], to)
+            )
+        folders["store"] = stages.folder("store", "writing the store", lambda to: self._write_store(to, vectors))
+        if vectors is not None:
+            folders["dense"] = stages.folder(
+                "dense", "indexing vectors", lambda to: self._index_vectors(folders["encoder"], vectors, to)
+            )
+        if self.recipe.lexical is not None and self.columns:
+            folders["lexical"] = stages.folder("lexical", "indexing words", self._index_words)
+        if self.recipe.recommender is not None and self.data.interactions is not None:
+            folders["recommender"] = stages.folder("recommender", "fitting the recommender", self._fit_recommender)
+        folders["histories"] = stages.folder(
+            "histories", "keeping histories", lambda to: Histories.of(self.data.interactions).save(to)
+        )
+        folders["given"] = stages.folder(
+            "given", "keeping queries and impressions", lambda to: save_given(self.data, to)
+        )
+        if {"lexical", "dense"} <= set(folders) and self.data.judgments is not None:
+            folders["fusion"] = stages.folder(
+                "fusion", "weighing words and vectors", lambda to: self._tune_fusion(folders, to)
+            )
+        manifest["parts"] = sorted(set(folders) - {"store"})
+        return folders
+
+    def _fit_encoder(self, to: Path) -> None:
+        assert self.recipe.encoder is not None
+        encoder = self.recipe.encoder.make("encoders")
+        parts.save_part(encoder.fit(self.readable, rng=derive(self.recipe.seed, "encoder")), to)
+
+    def _encode(self, encoder: Path, to: Path) -> None:
+        made = encode_catalog(parts.open_part(encoder), self.readable)
+        if not isinstance(made, Dense):
+            raise ArtifactError(f"a Space keeps one vector per item; this encoder makes {type(made).__name__}.")
+        np.save(to / "vectors.npy", made.values)
+
+    def _write_store(self, to: Path, vectors: Path | None) -> None:
+        store_class = find("stores", self.recipe.store.name)
+        catalog = self.data.catalog
+        values = None if vectors is None else np.load(vectors / "vectors.npy", mmap_mode="r")
+        config = store_class.config_class().parse(self.recipe.store.options)
+        with store_class.create(
+            to / "store", items_schema=catalog.table.schema, id_column=catalog.schema.id, config=config
+        ) as store:
+            for start in range(0, len(catalog), CHUNK):
+                rows = np.arange(start, min(start + CHUNK, len(catalog)), dtype=np.int32)
+                part = None if values is None else {VECTORS: np.asarray(values[start : start + CHUNK])}
+                store.put_items(rows, catalog.table.slice(start, CHUNK), vectors=part)
+            for events in self._events():
+                store.append_events(events)
+
+    def _events(self) -> list[pa.Table]:
+        log = self.data.interactions
+        if log is None or len(log) == 0:
+            return []
+        names = pa.array(log.events, pa.large_string()) if log.event is not None else None
+        columns: dict[str, Any] = {
+            "user": log.users.values.take(pa.array(log.user)),
+            "item": log.items.values.take(pa.array(log.item)),
+        }
+        if log.time is not None:
+            columns["time"] = pa.array(log.time, pa.int64())
+        if names is not None:
+            columns["event"] = names.take(pa.array(log.event))
+        if log.weight is not None:
+            columns["weight"] = pa.array(log.weight, pa.float32())
+        return [pa.table(columns)]
+
+    def _index_vectors(self, encoder: Path, vectors: Path, to: Path) -> None:
+        space = parts.open_part(encoder).space
+        index = parts.make_index(self.recipe, len(self.data.catalog))
+        values = np.load(vectors / "vectors.npy", mmap_mode="r")
+        index.build(
+            Dense(values, space).chunks(), ties=self.data.catalog.ids.ties, rng=derive(self.recipe.seed, "index")
+        )
+        parts.save_part(index, to)
+
+    def _index_words(self, to: Path) -> None:
+        made = parts.make_words(self.recipe, self.columns)
+        assert made is not None
+        fields, index = made
+        chunks = (fields.encode(part, role="item") for part in self.data.catalog.chunks(CHUNK))
+        index.build(chunks, ties=self.data.catalog.ids.ties)
+        parts.save_part(index, to)
+
+    def _fit_recommender(self, to: Path) -> None:
+        recommender = parts.make_recommender(self.recipe, len(self.data.catalog))
+        assert recommender is not None
+        recommender.fit(self.data, rng=self.recipe.seed)
+        parts.save_part(recommender, to)
+
+    def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
+        from itemspace.space.tuning import stated, tune
+
+        made = parts.make_words(self.recipe, self.columns)
+        assert made is not None
+        retrievers = parts.compose(
+            (made[0], parts.open_part(folders["lexical"])),
+            (parts.open_part(folders["encoder"]), parts.open_part(folders["dense"])),
+            self.recipe,
+            stated(self.recipe),
+        )
+        (to / "fusion.json").write_text(json.dumps(tune(self.data, retrievers, self.recipe), indent=1))
+
+    def _place_store(self, stage: Path) -> str:
+        """Move the finished store to a name no generation uses yet."""
+        home = self.path / "stores"
+        home.mkdir(exist_ok=True)
+        number = 1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0)
+        name = f"{number:06d}"
+        (stage / "store").rename(home / name)
+        shutil.rmtree(stage)
+        return name
+
+    def _version(self, name: str) -> int:
+        with find("stores", self.recipe.store.name).open(self.path / "stores" / name) as store:
+            return int(store.version)
+
+    def _tidy(self, artifact: Artifact) -> None:
+        """Old generations, and stores that no remaining generation speaks of."""
+        artifact.prune(keep=2)
+        used = set()
+        for manifest in (self.path / "generations").glob("*/manifest.json"):
+            used.add(json.loads(manifest.read_text()).get("store"))
+        for store in (self.path / "stores").iterdir():
+            if store.name not in used:
+                shutil.rmtree(store, ignore_errors=True)

@@ -1,0 +1,418 @@
+"""`Space`: the front door. External IDs in, external IDs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.core.artifacts import Artifact
+from itemspace.core.asking import check_k
+from itemspace.core.catalog import Catalog
+from itemspace.core.contracts import Retriever
+from itemspace.core.dataset import Dataset
+from itemspace.core.errors import ArtifactError, RequestError, nearest
+from itemspace.core.hits import Hits
+from itemspace.core.plugins import find
+from itemspace.core.ragged import Ragged
+from itemspace.core.requests import History, Requests
+from itemspace.recipe import Recipe
+from itemspace.search import FacetRequest, PageRequest, answer
+from itemspace.space import changes, reasons
+from itemspace.space.build import Build
+from itemspace.space.layout import FORMAT, TYPE
+from itemspace.space.live import Live
+from itemspace.space.lock import ReadWriteLock
+from itemspace.store.contract import Store
+
+if TYPE_CHECKING:
+    from itemspace.core.report import Report
+    from itemspace.core.selection import Selection
+    from itemspace.core.where import Expression
+
+    Filter = str | Expression | Selection | None
+
+By = Literal["hybrid", "lexical", "dense"]
+
+
+def _quiet(_: str) -> None:
+    return
+
+
+class Space:
+    """One catalogue with everything that answers from it.
+
+    ```python
+    data  = its.Dataset.read("amazon-beauty", root="data")
+    space = its.Space.build(data, path="shop.space")
+    hits  = space.search("waterproof boots", k=10, where="price < 80 and in_stock")
+    hits  = space.recommend(history=["B00A", "B01C"], k=10)
+    space.add(items); space.update(prices); space.remove(["B00A"]); space.log(events)   # live at once
+    ```
+
+    Reads may come from several threads. One process at a time may write; readers elsewhere follow with `refresh()`.
+    """
+
+    def __init__(self, artifact: Artifact, store: Store, live: Live) -> None:
+        """Use `Space.build` or `Space.open`."""
+        self.path = artifact.path
+        self._artifact, self._store, self._live = artifact, store, live
+        self._lock = ReadWriteLock()
+
+    # Making and opening
+
+    @classmethod
+    def build(
+        cls,
+        data: Dataset,
+        *,
+        path: str | Path,
+        recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+        system: str | None = None,
+        replace: bool = False,
+        say: Callable[[str], object] = _quiet,
+    ) -> Self:
+        """Build a Space at `path` and open it. Killed, it goes on where it stopped when called again.
+
+        recipe: a TOML file, a mapping, or None for the defaults. system: the slug of a published system to serve.
+        replace: make a new generation of a Space that is already there; the old one answers until the new is complete.
+        say: called with a line per step.
+
+        Raises:
+            RecipeError: the recipe does not say something buildable.
+            ArtifactError: `path` is taken, or another process builds there.
+        """
+        plan = Recipe.load(recipe)
+        if system is not None:
+            plan = plan.model_copy(update={"system": system})
+        Build(data, Path(path), plan, say).run(replace=replace)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a Space, for asking and (one process at a time) for changing.
+
+        Raises:
+            ArtifactError: there is no Space at `path`, or it is damaged.
+            FormatVersionError: a newer itemspace built it; the message names the version.
+        """
+        home = Path(path)
+        if (home / "stages").exists() and not (home / "CURRENT").exists():
+            raise ArtifactError(
+                f"{home}: its build did not finish. Run the same build again; it goes on where it stopped."
+            )
+        artifact = Artifact.open(home, type=TYPE, format=FORMAT)
+        manifest = artifact.manifest
+        store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
+        try:
+            return cls(artifact, store, Live.load(artifact, store))
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Give up the writer's place and the open files."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Space({str(self.path)!r}: {self.describe()})"
+
+    def describe(self) -> str:
+        """One line: how much of what, and which parts answer."""
+        live = self._live
+        told = [f"{live.catalog.count:,} items", f"{len(live.histories):,} users"]
+        if live.words is not None:
+            told.append(f"words by {type(live.words[1]).__name__}")
+        if live.encoder is not None and live.dense is not None:
+            dimension = live.encoder.space.dimension
+            told.append(f"vectors by {type(live.encoder).__name__} ({dimension}) in {type(live.dense).__name__}")
+        if live.recommender is not None:
+            told.append(f"recommendations by {type(live.recommender).__name__}")
+        return ", ".join(told)
+
+    # What it is made of
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items as they are now, removed ones marked in `catalog.live`."""
+        return self._live.catalog
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._live.recipe
+
+    @property
+    def version(self) -> int:
+        """The store version that answers reflect."""
+        return self._live.version
+
+    def retriever(self, by: str = "hybrid") -> Retriever:
+        """What `search(by=...)` asks: "hybrid", "lexical" or "dense" (hybrid falls back to the one that exists).
+
+        Raises:
+            RequestError: the Space has no such part.
+        """
+        made = self._live.retrievers
+        if by == "hybrid" and by not in made:
+            by = next((name for name in ("lexical", "dense") if name in made), by)
+        if by not in made:
+            known = [name for name in made if name != "browse"]
+            raise RequestError(f"this Space does not search by `{by}`.{nearest(by, known)} It has: {', '.join(known)}.")
+        return made[by]
+
+    @property
+    def recommender(self) -> Any:
+        """The recommender.
+
+        Raises:
+            RequestError: the Space was built without events.
+        """
+        if self._live.recommender is None:
+            raise RequestError("this Space was built without events; build it with interactions to recommend.")
+        return self._live.recommender
+
+    # Asking
+
+    def search(
+        self,
+        query: str | Sequence[str],
+        *,
+        k: int = 10,
+        where: Filter = None,
+        by: str = "hybrid",
+        facets: Sequence[str] | FacetRequest | None = None,
+        sort: str | Sequence[str] | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """The k best items for each query, among those `where` allows: the filter applies before the cut.
+
+        by: "hybrid" (words and vectors fused), "lexical" or "dense". facets: columns counted over everything that
+        matches. sort: columns ("price", "-rating") that order what matches instead of relevance. offset: hits to skip.
+        group_by: one hit per value of a column (variants of one product). A blank query lists items by popularity.
+
+        Raises:
+            FilterError: `where` does not parse or fit. RequestError: an impossible k, offset, sort, facet or `by`.
+        """
+        check_k(k)
+        texts = [query] if isinstance(query, str) else list(query)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise RequestError("a search query is a text, or a sequence of texts.")
+        asked = Requests.texts(texts)
+        if facets is not None and not isinstance(facets, FacetRequest):
+            facets = FacetRequest((facets,) if isinstance(facets, str) else tuple(facets))
+        page = PageRequest(limit=k, offset=offset, sort=sort, group_by=group_by, facets=facets)
+        with self._lock.read():
+            blank = np.array([not text.strip() for text in texts])
+            if blank.any() and not blank.all():
+                raise RequestError("a batch of queries has some blank ones; ask them separately.")
+            retriever = self._live.retrievers["browse"] if blank.all() else self.retriever(by)
+            hits = answer(retriever, asked, page, where)
+        return hits if explain else replace(hits, explanation=None)
+
+    def recommend(
+        self,
+        *,
+        history: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        user: str | Sequence[str] | None = None,
+        k: int = 10,
+        where: Filter = None,
+        exclude_seen: bool = True,
+        explain: bool = False,
+    ) -> Hits:
+        """The k best items for a history (item IDs, oldest first), a known user, or a batch of either.
+
+        A history given wins over the user's own. An unknown user, or an empty history, gets what is popular, and
+        `explanation` says so. What is in the history does not come back unless `exclude_seen` is False.
+
+        Raises:
+            RequestError: an item of the history is unknown, or nothing was asked.
+        """
+        check_k(k)
+        with self._lock.read():
+            requests, notes = self._recommendation_requests(history, user)
+            asked = requests.excluding_history() if exclude_seen else requests
+            hits: Hits = self.recommender.search(asked, k, where)
+            told = reasons.recommended(self._live, requests, hits) if explain else None
+        explanation = {"notes": notes, "because": told} if explain else ({"notes": notes} if notes else None)
+        return replace(hits, ids=self._live.catalog.ids, explanation=explanation)
+
+    def similar(self, item: str | Sequence[str], *, by: str = "text", k: int = 10, where: Filter = None) -> Hits:
+        """Items like each given item: `by` "text" (their words' vectors) or "behavior" (what users did with both).
+
+        Raises:
+            RequestError: the item is unknown, or the Space has no such representation.
+        """
+        check_k(k)
+        with self._lock.read():
+            live = self._live
+            rows = live.catalog.rows([item] if isinstance(item, str) else list(item))
+            itself = Ragged(rows, np.arange(len(rows) + 1))
+            if by == "behavior":
+                hits: Hits = self.recommender.search(Requests(history=History(itself), exclude=itself), k, where)
+            elif by == "text":
+                if live.encoder is None or live.dense is None:
+                    raise RequestError("this Space has no vectors of words; build it with an encoder.")
+                vectors = live.encoder.encode(live.readable(live.catalog.take(rows)), role="item")
+                within = live.catalog.where(where).excluding(itself)
+                hits = live.dense.search(vectors, k, within)
+            else:
+                raise RequestError(f"similar by `{by}`?{nearest(by, ['text', 'behavior'])} Choose text or behavior.")
+        return replace(hits, ids=live.catalog.ids)
+
+    def explain(
+        self,
+        item: str,
+        *,
+        query: str | None = None,
+        history: Sequence[str] | None = None,
+        user: str | None = None,
+    ) -> dict[str, Any]:
+        """Why an item answers a query, or is recommended to a history or user: its rank, score, terms, neighbors.
+
+        Raises:
+            RequestError: the item is unknown, or neither a query nor a history nor a user is given.
+        """
+        with self._lock.read():
+            row = int(self._live.catalog.rows([item])[0])
+            if query is not None:
+                return reasons.of_search(self._live, row, query)
+            requests, notes = self._recommendation_requests(history, user)
+            return reasons.of_recommendation(self._live, row, requests, notes)
+
+    def _recommendation_requests(
+        self, history: Sequence[Any] | None, user: str | Sequence[str] | None
+    ) -> tuple[Requests, list[str]]:
+        live, notes = self._live, []
+        if history is not None:
+            batch = [history] if not history or isinstance(history[0], str) else list(history)
+            lengths = [len(one) for one in batch]
+            flat = live.catalog.rows([name for one in batch for name in one])
+            offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+            past = History(Ragged(flat.astype(np.int32), offsets))
+        elif user is not None:
+            names = [user] if isinstance(user, str) else [str(name) for name in user]
+            rows = live.histories.users.find(names)
+            past = live.histories.take(rows)
+            unknown = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
+            notes += [f'user "{name}" is unknown: what is popular' for name in unknown]
+        else:
+            raise RequestError("recommend to whom? Give a history of item IDs, or a user.")
+        if len(past) == 0:
+            raise RequestError("an empty batch: give at least one history or user.")
+        if history is not None and any(length == 0 for length in past.items.lengths.tolist()):
+            notes.append("an empty history: what is popular")
+        return Requests(history=past), notes
+
+    # Changing
+
+    def add(self, items: pa.Table | Sequence[Mapping[str, Any]]) -> int:
+        """Add items, or replace those whose ID is known; searchable when the call returns. Returns how many.
+
+        Raises:
+            DataError, SchemaError: an ID is missing or given twice, a column is unknown, a value does not fit. Nothing
+                of the call is written then.
+        """
+        return self._change(lambda: changes.add(self._live, self._store, changes.as_table(items)))
+
+    def update(self, items: pa.Table | Sequence[Mapping[str, Any]]) -> int:
+        """Change some columns of known items. Vectors are made anew only where a column of words changes.
+
+        Raises:
+            DataError: an ID is unknown or given twice, or a value does not fit.
+        """
+        return self._change(lambda: changes.update(self._live, self._store, changes.as_table(items)))
+
+    def remove(self, items: Sequence[str]) -> int:
+        """Remove items; they never come back in an answer. Returns how many.
+
+        Raises:
+            RequestError: an ID is unknown.
+        """
+        return self._change(
+            lambda: changes.remove(self._live, self._store, [items] if isinstance(items, str) else items)
+        )
+
+    def log(self, events: pa.Table | Sequence[Mapping[str, Any]]) -> int:
+        """Record events (`user`, `item`, and where known `time`, `event`, `weight`).
+
+        A known user's next recommendation already follows from them; an unknown user becomes known. Without a time, now.
+
+        Raises:
+            DataError: a user or item is missing, or the item is unknown.
+        """
+        now = int(time.time())
+        return self._change(lambda: changes.log(self._live, self._store, changes.as_table(events), now))
+
+    def refresh(self) -> bool:
+        """Follow what another process wrote. Returns whether anything changed."""
+        if self._store.version == self._live.version:
+            return False
+        with self._lock.write():
+            self._live.follow(self._store)
+        return True
+
+    def _change(self, apply: Callable[[], int]) -> int:
+        with self._lock.write(), self._store.writing():
+            self._live.follow(self._store)
+            count = apply()
+            self._live.follow(self._store)
+            return count
+
+    def snapshot(self, tag: str) -> int:
+        """Name the present state of items, vectors and events, so that `restore` can bring it back."""
+        return self._store.snapshot(tag)
+
+    def restore(self, to: str | int) -> int:
+        """Bring back the items, vectors and events of a snapshot (roll back a bad import)."""
+
+        def apply() -> int:
+            return self._store.restore(to)
+
+        return self._change(apply)
+
+    # Measuring and showing
+
+    def evaluate(self, *, k: int = 10) -> dict[str, Report]:
+        """Measure what this Space answers: "search" on its judged queries (on the half that tuned nothing), and
+        "recommendation" on held-out events with the recipe's recommender fitted to the rest, baselines beside both.
+
+        Raises:
+            RequestError: there is nothing to measure against.
+        """
+        from itemspace.space.evaluation import evaluate
+
+        return evaluate(self, k=k)
+
+    def dataset(self) -> Dataset:
+        """Everything the Space holds, as a dataset (for another split, model or recipe)."""
+        return changes.dataset_of(self._live, self._store, name=self.path.name)
+
+    def fields(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The items at `rows` as dictionaries of `columns` (default: all)."""
+        catalog = self._live.catalog
+        for name in columns or ():
+            catalog.schema[name]
+        table = catalog.table.select(list(columns)) if columns is not None else catalog.table
+        return table.take(pa.array(list(rows), pa.int64())).to_pylist()
+
+    def shown_columns(self) -> list[str]:
+        """The few columns a person wants beside an ID: what it is called, of which kind, at what price."""
+        schema = self._live.catalog.schema
+        titles = [name for name in schema.columns("text") if name.lower() in ("title", "name")]
+        shown = (titles or schema.columns("text"))[:1] + schema.columns("category")[:1]
+        shown += [name for name in schema.columns("number") if "price" in name.lower()][:1]
+        shown += [name for name in schema.columns("boolean") if "stock" in name.lower()][:1]
+        return shown

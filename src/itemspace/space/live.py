@@ -1,0 +1,194 @@
+"""`Live`: the parts of an opened Space in memory, and how they follow the store."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.core.artifacts import Artifact
+from itemspace.core.catalog import Catalog
+from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
+from itemspace.core.errors import ArtifactError, SpaceMismatchError
+from itemspace.core.ids import Ids
+from itemspace.core.schema import Schema
+from itemspace.core.seeding import derive
+from itemspace.core.vectors import Dense
+from itemspace.encode.fields import TextFields
+from itemspace.recipe import Recipe
+from itemspace.space import parts
+from itemspace.space.browse import Browse
+from itemspace.space.build import CHUNK, VECTORS
+from itemspace.space.histories import Histories
+from itemspace.space.tuning import stated
+from itemspace.store.contract import Store
+
+_UNREADABLE = (ArtifactError, OSError, ValueError, KeyError, SpaceMismatchError)
+
+
+@dataclass
+class Live:
+    """Everything answers are made from. `version` is the store version it reflects."""
+
+    recipe: Recipe
+    columns: list[str]
+    catalog: Catalog
+    histories: Histories
+    version: int
+    events_seen: int
+    given: Path
+    encoder: Encoder | None = None
+    dense: Index | None = None
+    words: tuple[TextFields, Index] | None = None
+    recommender: Recommender | None = None
+    fusion: dict[str, Any] = field(default_factory=dict)
+    retrievers: dict[str, Retriever] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, artifact: Artifact, store: Store) -> Live:
+        """The current generation, caught up with the store; a damaged index is rebuilt from the store."""
+        manifest, folder = artifact.manifest, artifact.folder
+        recipe = Recipe.load(manifest["recipe"])
+        held = set(manifest["parts"])
+        built = int(manifest["store_version"])
+        version = store.version
+        rows, alive, table = store.items()
+        if not np.array_equal(rows, np.arange(len(rows))):
+            raise ArtifactError(f"{artifact.path}: the store's rows are not consecutive; restore a snapshot.")
+        schema = Schema.from_json(manifest["schema"])
+        ids = Ids(table.column(schema.id).combine_chunks().cast(pa.large_string()))
+        catalog = Catalog(table, schema, ids, None if alive.all() else alive)
+        made = cls(
+            recipe, manifest["columns"], catalog, Histories.open(folder / "histories"), built, built, folder / "given"
+        )
+        if "encoder" in held:
+            made.encoder = parts.open_part(folder / "encoder")
+            made.dense = _open_or(folder / "dense", lambda: made._rebuild_dense(store), "the vector index")
+        if "lexical" in held:
+            fresh = parts.make_words(recipe, made.columns)
+            assert fresh is not None
+            index = _open_or(folder / "lexical", lambda: made._rebuild_words(fresh), "the word index")
+            made.words = (fresh[0], index)
+        if "recommender" in held:
+            made.recommender = parts.open_part(folder / "recommender")
+        tuned = folder / "fusion" / "fusion.json"
+        made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
+        made.follow(store, items=version > built)
+        return made
+
+    def follow(self, store: Store, *, items: bool = True) -> None:
+        """Catch up with what the store acknowledged since `version`."""
+        if items:
+            self._follow_items(store)
+        self._follow_events(store)
+        self._compose()
+
+    def _follow_items(self, store: Store) -> None:
+        changes = store.changes(self.version)
+        if len(changes):
+            self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
+            alive = changes.rows[changes.live]
+            ties = self.catalog.ids.ties
+            if self.words is not None and len(alive):
+                fields, index = self.words
+                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties[alive])
+            held = [self.dense, None if self.words is None else self.words[1]]
+            for part in held:
+                if part is not None and len(changes.removed):
+                    part.remove(changes.removed)
+        if self.dense is not None and self.encoder is not None:
+            rows, values = changes.vectors(VECTORS)
+            if len(rows):
+                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties[rows])
+        self.version = changes.version
+
+    def _follow_events(self, store: Store) -> None:
+        if store.events_reset > self.events_seen:
+            self.histories, since = Histories.of(None), 0
+        else:
+            since = self.events_seen
+        table = store.events(since)
+        if table.num_rows:
+            rows = self.catalog.ids.find(table.column("item"))
+            keep = rows >= 0
+            times = np.asarray(table.column("time").fill_null(0), np.int64)
+            users = table.column("user").filter(pa.array(keep)).to_pylist()
+            self.histories.append(users, rows[keep], times[keep])
+            self.events_seen = int(np.asarray(table.column("_version")).max())
+
+    def _compose(self) -> None:
+        dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
+        self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
+        self.retrievers["browse"] = Browse(self.recommender)
+        for retriever in self.retrievers.values():
+            retriever.bind(self.catalog)
+        if self.recommender is not None:
+            self.recommender.bind(self.catalog)
+
+    def readable(self, catalog: Catalog) -> Catalog:
+        """The words of items, as encoders read them."""
+        return parts.readable(catalog, self.columns)
+
+    def _rebuild_dense(self, store: Store) -> Index:
+        assert self.encoder is not None
+        index = parts.make_index(self.recipe, len(self.catalog))
+        rows, values = store.vectors(VECTORS)
+        chunks = Dense(values, self.encoder.space).chunks(CHUNK)
+        places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        return index.build(chunks, places, ties=self.catalog.ids.ties[rows], rng=derive(self.recipe.seed, "index"))
+
+    def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
+        fields, index = fresh
+        chunks = (fields.encode(part, role="item") for part in self.catalog.chunks(CHUNK))
+        index.build(chunks, ties=self.catalog.ids.ties)
+        if self.catalog.live is not None:
+            index.remove(np.flatnonzero(~self.catalog.live).astype(np.int32))
+        return index
+
+
+def merged(catalog: Catalog, rows: np.ndarray, live: np.ndarray, table: pa.Table) -> Catalog:
+    """The catalogue with `rows` as `table` has them; rows past its end are appended. `table` is in `rows` order."""
+    table = table.select(catalog.table.column_names).cast(catalog.table.schema)
+    old = np.flatnonzero(rows < len(catalog))
+    new = np.flatnonzero(rows >= len(catalog))
+    size = len(catalog) + len(new)
+    if not np.array_equal(rows[new], np.arange(len(catalog), size)):
+        raise ArtifactError("the store's new rows are not consecutive; restore a snapshot.")
+    kept = catalog.table
+    if len(old):
+        replaced = table.take(pa.array(old))
+        at = np.arange(len(catalog))
+        at[rows[old]] = len(catalog) + np.arange(len(old))
+        columns = []
+        for name in kept.column_names:
+            before, after = kept.column(name), replaced.column(name)
+            if before.take(pa.array(rows[old])).equals(after):
+                columns.append(before)  # an update of price and stock leaves the long texts where they are
+            else:
+                columns.append(pa.chunked_array([*before.chunks, *after.chunks], before.type).take(pa.array(at)))
+        kept = pa.table(columns, schema=kept.schema)
+    alive = np.ones(size, bool)
+    alive[: len(catalog)] = True if catalog.live is None else catalog.live
+    alive[rows] = live
+    ids = catalog.ids
+    if len(new):
+        tail = table.take(pa.array(new))
+        kept = pa.concat_tables([kept, tail])
+        if kept.column(0).num_chunks > 64:
+            kept = kept.combine_chunks()
+        ids = ids.extended(tail.column(catalog.schema.id).combine_chunks().cast(pa.large_string()))
+    return replace(catalog, table=kept, ids=ids, live=None if alive.all() else alive)
+
+
+def _open_or(folder: Path, rebuild: Callable[[], Any], what: str) -> Any:
+    try:
+        return parts.open_part(folder)
+    except _UNREADABLE as error:
+        warnings.warn(f"{what} in {folder} cannot be read ({error}); rebuilding it from the store.", stacklevel=3)
+        return rebuild()

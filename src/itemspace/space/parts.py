@@ -1,0 +1,118 @@
+"""From a recipe to parts: what "auto" means, which columns are read, and how they compose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from itemspace.core.catalog import Catalog
+from itemspace.core.config import load_object
+from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
+from itemspace.core.errors import RecipeError, nearest
+from itemspace.core.files import read_json, write_json_atomic
+from itemspace.core.operators import Encoded, fuse
+from itemspace.core.schema import Schema
+from itemspace.encode.fields import TextFields
+from itemspace.recipe import Part, Recipe
+from itemspace.recommend.ease import EASEConfig
+
+TITLE_WEIGHT = 2.0
+"""Weight of a column named like a title, where the recipe names no weights: it says most in the fewest words."""
+
+
+def words_of(catalog: Catalog, recipe: Recipe) -> list[str]:
+    """The columns that are an item's words.
+
+    Raises:
+        RecipeError: the recipe names a column the catalogue does not have.
+    """
+    named = recipe.text or (list(recipe.fields) if recipe.fields else None)
+    if named is None:
+        return catalog.text_columns()
+    for name in named:
+        if name not in catalog.schema.kinds:
+            hint = nearest(name, catalog.schema.kinds)
+            raise RecipeError(f"the recipe reads the column `{name}`, which the catalogue does not have.{hint}")
+    return list(named)
+
+
+def readable(catalog: Catalog, columns: list[str]) -> Catalog:
+    """The catalogue as text encoders see it: the ID and the columns that are words, in the recipe's order."""
+    keep = [catalog.schema.id, *[c for c in columns if c != catalog.schema.id]]
+    kinds = {name: catalog.schema.kinds[name] for name in keep}
+    return Catalog(catalog.table.select(keep), Schema(kinds), catalog.ids, catalog.live)
+
+
+def field_weights(columns: list[str], recipe: Recipe) -> dict[str, float]:
+    """The weight of each column in lexical search."""
+    if recipe.fields:
+        return {name: recipe.fields[name] for name in columns if name in recipe.fields}
+    return {name: TITLE_WEIGHT if name.lower() in ("title", "name") else 1.0 for name in columns}
+
+
+def make_words(recipe: Recipe, columns: list[str]) -> tuple[TextFields, Index] | None:
+    """The reader of fields and the lexical index, or None where the recipe has none."""
+    if recipe.lexical is None or not columns:
+        return None
+    weights = field_weights(columns, recipe)
+    part = recipe.lexical
+    if part.name == "bm25" and "weights" not in part.options:
+        part = Part(name="bm25", options={**part.options, "weights": weights})
+    return TextFields(columns=list(weights)), part.make("indexes")
+
+
+def make_index(recipe: Recipe, items: int) -> Index:
+    """The index of vectors: exact up to `recipe.exact_up_to` items, a graph above."""
+    part = recipe.index
+    if part.name == "auto":
+        part = Part(name="flat" if items <= recipe.exact_up_to else "hnsw")
+    made: Index = part.make("indexes")
+    return made
+
+
+def make_recommender(recipe: Recipe, items: int) -> Recommender | None:
+    """The recommender: EASE where its item-item matrix is affordable, item-kNN above."""
+    part = recipe.recommender
+    if part is None:
+        return None
+    if part.name == "auto":
+        limit = EASEConfig.model_fields["max_items"].default
+        part = Part(name="ease" if items <= min(limit, recipe.exact_up_to) else "item-knn")
+    made: Recommender = part.make("recommenders")
+    return made
+
+
+def compose(
+    words: tuple[TextFields, Index] | None,
+    dense: tuple[Encoder, Index] | None,
+    recipe: Recipe,
+    fusion: Mapping[str, Any],
+) -> dict[str, Retriever]:
+    """The retrievers a Space searches with, by name: "lexical", "dense" and (where both exist) "hybrid"."""
+    made: dict[str, Retriever] = {}
+    if words is not None:
+        made["lexical"] = Encoded(*words)
+    if dense is not None:
+        made["dense"] = Encoded(*dense)
+    if words is not None and dense is not None:
+        made["hybrid"] = fuse(
+            made["lexical"],
+            made["dense"],
+            method=fusion["method"],
+            weights=fusion["weights"],
+            depth=recipe.fusion.depth,
+        )
+    return made
+
+
+def save_part(part: Any, folder: Path) -> None:
+    """A component with the import path that opens it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part.save(folder)
+    write_json_atomic(folder / "part.json", {"component": type(part).path()})
+
+
+def open_part(folder: Path) -> Any:
+    """The component `save_part` wrote."""
+    return load_object(read_json(folder / "part.json")["component"]).open(folder)

@@ -1,0 +1,378 @@
+"""`LanceStore`: the record in embedded LanceDB, a folder and nothing to run.
+
+Choose it unless a database is to be shared over a network. See `commits` for how several tables make one transaction and
+`tables` for why they are logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.core.errors import ArtifactError, DataError, SchemaError, nearest
+from itemspace.store.columns import (
+    check_known,
+    checked_matrix,
+    checked_rows,
+    conform_events,
+    conform_items,
+    conform_some,
+)
+from itemspace.store.commits import Commit, check_key
+from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
+from itemspace.store.tables import ROW, VERSION, Pinned, array_of, matrix_of, newest, vector_table
+from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
+from itemspace.store.upkeep import all_entries, prune_log, restamp, rolled_back
+
+_BATCH = 65_536
+
+
+class LanceStore(Transactional):
+    """A `Store` in a folder, on LanceDB.
+
+    ```python
+    store = LanceStore.create(path, items_schema=table.schema, id_column="item_id")
+    version = store.put_items(rows, table, vectors={"text": vectors})
+    store.update_items(rows[:1], pa.table({"price": [9.5]}))
+    ```
+    Processes must be spawned, not forked: LanceDB runs threads.
+    """
+
+    config: StoreConfig
+
+    def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
+        """Use `create` or `open`."""
+        super().__init__(path, config)
+        self._state: np.ndarray | None = None
+
+    def _forget(self) -> None:
+        self._state = None
+
+    # -- items ---------------------------------------------------------------------------------------------------------
+
+    def put_items(
+        self, rows: np.ndarray, table: pa.Table, *, vectors: Mapping[str, np.ndarray | None] | None = None
+    ) -> int:
+        rows = checked_rows(rows, table.num_rows)
+        table = conform_items(table, self._schema, self._id_column)
+        given = {
+            name: checked_matrix(name, values, len(rows))
+            for name, values in (vectors or {}).items()
+            if values is not None
+        }
+        if len(rows) == 0:
+            return self.version
+        seen = self._seen
+        with self._transaction() as base:
+            if self._log.latest().version != seen:
+                raise ArtifactError(
+                    f"{self.location} was written by another process since it was last read here (version {seen}, now "
+                    f"{self._log.latest().version}). Read `changes({seen})` before giving rows to items."
+                )
+            commit = base.next()
+            for name, values in given.items():
+                commit = self._append_vectors(commit, name, rows, values)
+            commit = self._append(commit, ITEMS, self._entries(rows, table, commit.version, live=True))
+            version = self._commit(commit)
+            self._mark(rows, 1)
+            return version
+
+    def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
+        rows = checked_rows(rows, table.num_rows)
+        check_known(table, self._schema)
+        if self._id_column in table.column_names:
+            raise SchemaError("the ID of an item cannot change.", column=self._id_column)
+        changed = conform_some(table, self._schema)
+        if len(rows) == 0 or not changed.column_names:
+            return self.version
+        with self._transaction() as base:
+            self._check_rows(base, rows)
+            commit = base.next()
+            order = np.argsort(rows)
+            entries = self._newest(base, rows[order], commit.version)
+            for name in changed.column_names:
+                at = entries.schema.get_field_index(name)
+                entries = entries.set_column(at, entries.schema.field(at), changed.column(name).take(pa.array(order)))
+            return self._commit(self._append(commit, ITEMS, entries))
+
+    def remove_items(self, rows: np.ndarray) -> int:
+        rows = checked_rows(rows)
+        if len(rows) == 0:
+            return self.version
+        with self._transaction() as base:
+            self._check_rows(base, rows)
+            commit = base.next()
+            entries = self._newest(base, np.sort(rows), commit.version, live=False)
+            version = self._commit(self._append(commit, ITEMS, entries))
+            self._mark(rows, 0)
+            return version
+
+    def _entries(self, rows: np.ndarray, table: pa.Table, version: int, *, live: bool) -> pa.Table:
+        n = len(rows)
+        head = [pa.array(rows, pa.int32()), pa.array(np.full(n, version, np.int64)), pa.array(np.full(n, live))]
+        fields = [ROW, VERSION, pa.field("_live", pa.bool_()), *self._schema]
+        return pa.table([*head, *table.columns], schema=pa.schema(fields))
+
+    def _newest(self, base: Commit, rows: np.ndarray, version: int, *, live: bool | None = None) -> pa.Table:
+        """The present entries of known `rows` (ascending), restamped with `version` and, where given, `live`."""
+        pinned = self._pin(base, ITEMS)
+        if pinned is None or len(rows) == 0:
+            return self._entries(rows[:0], self._schema.empty_table(), version, live=True)
+        return restamp(pinned.lookup(rows), version, live=live)
+
+    def _known(self, commit: Commit) -> np.ndarray:
+        """int8 by row: 1 live, 0 removed, -1 never put. Kept up to date while this object writes."""
+        if self._state is None:
+            pinned = self._pin(commit, ITEMS)
+            self._state = np.full(0, -1, np.int8)
+            if pinned is not None and len(pinned.keys.rows):
+                self._state = np.full(int(pinned.keys.rows[-1]) + 1, -1, np.int8)
+                self._state[pinned.keys.rows] = pinned.keys.live
+        return self._state
+
+    def _mark(self, rows: np.ndarray, value: int) -> None:
+        if self._state is None or len(rows) == 0:
+            return
+        grow = int(rows.max()) + 1 - len(self._state)
+        if grow > 0:
+            spare = max(grow, len(self._state) // 4)
+            self._state = np.concatenate([self._state, np.full(spare, -1, np.int8)])
+        self._state[rows] = value
+
+    def _check_rows(self, commit: Commit, rows: np.ndarray) -> None:
+        state = self._known(commit)
+        unknown = rows[rows >= len(state)] if len(rows) else rows
+        if not len(unknown):
+            unknown = rows[state[rows] < 0]
+        if len(unknown):
+            raise DataError(f"row {int(unknown[0]):,} holds no item.", count=len(unknown))
+
+    def items(self, columns: list[str] | None = None) -> tuple[np.ndarray, np.ndarray, pa.Table]:
+        pinned = self._pin(self._now(), ITEMS)
+        names = self._names(columns)
+        if pinned is None:
+            return np.zeros(0, np.int32), np.zeros(0, bool), self._schema.empty_table().select(names)
+        table = pinned.read(["_row", "_version", "_live", *names])
+        rows, versions = array_of(table, "_row"), array_of(table, "_version")
+        if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):
+            table = table.take(pa.array(newest(rows, versions)))
+        return array_of(table, "_row"), array_of(table, "_live"), table.select(names)
+
+    def scan_items(
+        self, batch_rows: int = 65_536, columns: list[str] | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, pa.Table]]:
+        pinned = self._pin(self._now(), ITEMS)
+        names = self._names(columns)
+        if pinned is not None:
+            for table in pinned.scan(batch_rows, ["_row", "_version", "_live", *names]):
+                yield array_of(table, "_row"), array_of(table, "_live"), table.select(names)
+
+    def _names(self, columns: list[str] | None) -> list[str]:
+        if columns is None:
+            return list(self._schema.names)
+        check_known(pa.table({name: [] for name in columns}), self._schema)
+        return list(columns)
+
+    # -- vectors -------------------------------------------------------------------------------------------------------
+
+    def vector_names(self) -> list[str]:
+        return sorted(name.removeprefix(VECTORS) for name in self._now().tables if name.startswith(VECTORS))
+
+    def put_vectors(self, name: str, rows: np.ndarray, values: np.ndarray) -> int:
+        values = checked_matrix(name, values, len(rows))
+        rows = checked_rows(rows, len(values))
+        if len(rows) == 0:
+            return self.version
+        with self._transaction() as base:
+            self._check_rows(base, rows)
+            return self._commit(self._append_vectors(base.next(), name, rows, values))
+
+    def _append_vectors(self, commit: Commit, name: str, rows: np.ndarray, values: np.ndarray) -> Commit:
+        check_key(name)
+        pinned = self._pin(commit, VECTORS + name)
+        if pinned is not None:
+            kept = pinned.schema.field("vector").type
+            if kept.list_size != values.shape[1]:
+                raise DataError(
+                    f"the vectors `{name}` have {kept.list_size} numbers each, these have {values.shape[1]}.",
+                    hint="Vectors of another encoder go under another name.",
+                )
+            values = values.astype(kept.value_type.to_pandas_dtype(), copy=False)
+        return self._append(commit, VECTORS + name, vector_table(rows, values, commit.version))
+
+    def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        commit = self._now()
+        pinned, within = self._live_vectors(commit, name)
+        if len(within) == pinned.keys.entries:
+            table = pinned.read(["_row", "vector"])
+            rows, values = array_of(table, "_row"), matrix_of(table)
+            if bool((rows[1:] > rows[:-1]).all()):
+                return rows, values
+            order = np.argsort(rows)
+            return rows[order], values[order]
+        parts = list(pinned.scan(_BATCH, ["_row", "vector"], within))
+        if not parts:
+            return np.zeros(0, np.int32), matrix_of(pinned.read(["vector"], "_row < 0"))
+        return np.concatenate([array_of(p, "_row") for p in parts]), np.concatenate([matrix_of(p) for p in parts])
+
+    def scan_vectors(self, name: str, batch_rows: int = 65_536) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        pinned, within = self._live_vectors(self._now(), name)
+        for table in pinned.scan(batch_rows, ["_row", "vector"], within):
+            yield array_of(table, "_row"), matrix_of(table)
+
+    def _vector_table(self, commit: Commit, name: str) -> Pinned:
+        pinned = self._pin(commit, VECTORS + name)
+        if pinned is None:
+            names = ", ".join(n.removeprefix(VECTORS) for n in commit.tables if n.startswith(VECTORS)) or "none"
+            raise DataError(f"no vectors `{name}` are kept; there are: {names}.", nothing_written=False)
+        return pinned
+
+    def _live_vectors(self, commit: Commit, name: str) -> tuple[Pinned, np.ndarray]:
+        """The vectors of a name and the positions in its keys that belong to live items."""
+        pinned = self._vector_table(commit, name)
+        return pinned, np.flatnonzero(pinned.keys.live & self._are_live(commit, pinned.keys.rows))
+
+    def _are_live(self, commit: Commit, rows: np.ndarray) -> np.ndarray:
+        """Whether each of `rows` (ascending) is a live item, bool [n]."""
+        items = self._pin(commit, ITEMS)
+        if items is None:
+            return np.zeros(len(rows), bool)
+        found = items.lookup(rows, ["_live"]) if len(rows) <= 500 else None
+        if found is not None:
+            return np.isin(rows, array_of(found, "_row")[array_of(found, "_live")])
+        at = items.keys.positions(rows)
+        return (at >= 0) & items.keys.live[np.maximum(at, 0)]
+
+    # -- events and changes --------------------------------------------------------------------------------------------
+
+    def append_events(self, table: pa.Table) -> int:
+        table = conform_events(table)
+        if table.num_rows == 0:
+            return self.version
+        with self._transaction() as base:
+            commit = base.next(events=base.events + table.num_rows)
+            n = table.num_rows
+            extra = [np.full(n, commit.version, np.int64), np.arange(base.events, base.events + n, dtype=np.int64)]
+            table = table.append_column(VERSION, pa.array(extra[0]))
+            table = table.append_column(pa.field("_sequence", pa.int64()), pa.array(extra[1]))
+            return self._commit(self._append(commit, EVENTS, table))
+
+    def events(self, since: int = 0) -> pa.Table:
+        pinned = self._pin(self._now(), EVENTS)
+        names = [*EVENT_SCHEMA.names, "_version"]
+        if pinned is None:
+            return pa.schema([*EVENT_SCHEMA, VERSION]).empty_table()
+        table = pinned.read([*names, "_sequence"], f"_version > {int(since)}" if since > 0 else None)
+        order = array_of(table, "_sequence")
+        if len(order) > 1 and not bool((order[1:] > order[:-1]).all()):
+            table = table.take(pa.array(np.argsort(order)))
+        return table.select(names)
+
+    def changes(self, since: int) -> Changes:
+        commit = self._now()
+        # Asked first, so that an index that is up to date does not load the engine.
+        pinned = self._pin(commit, ITEMS) if since < commit.version else None
+        empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0, live=True)
+        found = empty if pinned is None else pinned.since(since)
+
+        def vectors(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            table = self._vector_table(commit, name).since(since)
+            rows, present = array_of(table, "_row"), array_of(table, "_live")
+            live = self._are_live(commit, rows)
+            return rows[live & present], matrix_of(table)[live & present], rows[live & ~present]
+
+        rows, live = array_of(found, "_row"), array_of(found, "_live")
+        return Changes(commit.version, rows, live, found.select(self._schema.names), vectors)
+
+    # -- meta ----------------------------------------------------------------------------------------------------------
+
+    def put_meta(self, key: str, value: Any) -> int:
+        check_key(key)
+        with self._transaction() as base:
+            commit = base.next(meta={**base.meta, key: base.version + 1})
+            self._log.write_meta(key, commit.version, value)
+            return self._commit(commit)
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        return self._log.read_meta(self._now(), key, default)
+
+    # -- upkeep --------------------------------------------------------------------------------------------------------
+
+    def compact(self) -> int:
+        with self._transaction() as base:
+            version = self._commit(self._tidy(base, everything=True).next())
+            prune_log(self._log, self.config, self._log.latest())
+            return version
+
+    def snapshot(self, tag: str) -> int:
+        check_key(tag)
+        with self._transaction() as base:
+            if tag in base.snapshots:
+                raise DataError(f'a snapshot "{tag}" exists already (version {base.snapshots[tag]}).')
+            commit = base.next(snapshots={**base.snapshots, tag: base.version + 1})
+            for name in commit.tables:
+                self._tables.tag(name, f"snapshot-{tag}", self._heads[name])
+            return self._commit(commit)
+
+    def drop_snapshot(self, tag: str) -> int:
+        with self._transaction() as base:
+            if tag not in base.snapshots:
+                raise DataError(f'there is no snapshot "{tag}".{nearest(tag, base.snapshots)}')
+            version = self._commit(base.next(snapshots={t: v for t, v in base.snapshots.items() if t != tag}))
+            for name in base.tables:
+                self._tables.untag(name, f"snapshot-{tag}")
+            return version
+
+    def snapshots(self) -> dict[str, int]:
+        return dict(self._now().snapshots)
+
+    def restore(self, to: str | int) -> int:
+        with self._transaction() as base:
+            if isinstance(to, str) and to not in base.snapshots:
+                raise DataError(f'there is no snapshot "{to}".{nearest(to, base.snapshots)}')
+            old = self._log.at(base.snapshots[to] if isinstance(to, str) else to)
+            commit = base.next(meta=old.meta, events=old.events)
+            for name in sorted({*old.tables, *base.tables} - {EVENTS}):
+                commit = self._rolled_back(base, old, commit, name)
+            return self._commit(self._events_rolled_back(base, old, commit))
+
+    def _rolled_back(self, base: Commit, old: Commit, commit: Commit, name: str) -> Commit:
+        now, then = self._pin(base, name), self._pin(old, name)
+        if now is None:
+            parts = all_entries(then, commit.version) if then is not None else iter(())
+        else:
+            parts = rolled_back(now, then, commit.version)
+        for entries in parts:
+            commit = self._append(commit, name, entries)
+        return commit
+
+    def _events_rolled_back(self, base: Commit, old: Commit, commit: Commit) -> Commit:
+        same = base.events == old.events and (base.events == 0 or base.events_reset <= old.version)
+        if same:
+            return commit
+        tables = {name: version for name, version in commit.tables.items() if name != EVENTS}
+        if EVENTS in old.tables:
+            tables[EVENTS] = self._heads[EVENTS] = self._tables.revert(EVENTS, old.tables[EVENTS])
+        return replace(commit, events_reset=commit.version, tables=tables)
+
+    def stats(self) -> dict[str, Any]:
+        commit = self._now()
+        items = self._pin(commit, ITEMS)
+        vectors = {name.removeprefix(VECTORS): name for name in commit.tables if name.startswith(VECTORS)}
+        keys = {name: self._vector_table(commit, name).keys for name in vectors}
+        return {
+            "version": commit.version,
+            "items": 0 if items is None else len(items.keys.rows),
+            "live": 0 if items is None else int(items.keys.live.sum()),
+            "superseded": 0 if items is None else items.keys.entries - len(items.keys.rows),
+            "events": commit.events,
+            "vectors": {name: len(k.rows) for name, k in keys.items()},
+            "writes": dict(commit.writes),
+            "snapshots": dict(commit.snapshots),
+            "bytes": self._tables.bytes(),
+        }

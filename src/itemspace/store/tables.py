@@ -1,0 +1,306 @@
+"""Lance tables as append-only logs: the newest entry of a row counts, every read is of one pinned version.
+
+Appending is the cheapest thing Lance does (about 2 ms, whatever the size of the table); `merge_insert` and `update` cost
+three times that and rewrite fragments. So a change appends whole entries, and superseded ones wait for `tidy`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.core.errors import ArtifactError
+from itemspace.core.files import fsync_file, fsync_folder
+
+ROW = pa.field("_row", pa.int32())
+VERSION = pa.field("_version", pa.int64())
+_LOOKUP_BY_FILTER = 500
+_HORIZON = "horizon"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The newest entries of a log in row order: rows int32 [n], their versions int64 [n], live bool [n], Lance row ids.
+
+    entries: how many the log holds, superseded ones included.
+    """
+
+    rows: np.ndarray
+    versions: np.ndarray
+    live: np.ndarray
+    ids: np.ndarray
+    entries: int
+
+    def positions(self, rows: np.ndarray) -> np.ndarray:
+        """Where each of `rows` is [n]; -1 where the log does not know it."""
+        if len(self.rows) == 0:
+            return np.full(len(rows), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return np.where(self.rows[at] == rows, at, -1)
+
+
+def newest(rows: np.ndarray, versions: np.ndarray) -> np.ndarray:
+    """Positions of the newest entry of each row, in row order."""
+    order = np.lexsort((versions, rows))
+    ordered = rows[order]
+    last = np.ones(len(order), bool)
+    last[:-1] = ordered[1:] != ordered[:-1]
+    return order[last]
+
+
+class Pinned:
+    """One table at one version; safe to share between threads."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._handle.schema
+
+    def count(self) -> int:
+        """Entries, superseded ones included."""
+        return self._handle.count_rows()
+
+    def read(self, columns: list[str] | None = None, where: str | None = None, *, ids: bool = False) -> pa.Table:
+        """The entries (matching the SQL condition `where`), in no promised order."""
+        query = self._handle.search()
+        if where is not None:
+            query = query.where(where)
+        if columns is not None:
+            query = query.select(columns)
+        if ids:
+            query = query.with_row_id(True)
+        return query.limit(None).to_arrow()
+
+    def take(self, ids: np.ndarray, columns: list[str] | None = None) -> pa.Table:
+        """The entries with these Lance row ids, in no promised order."""
+        query = self._handle.take_row_ids(ids.tolist())
+        return (query if columns is None else query.select(columns)).to_arrow()
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The newest entry of every row."""
+        table = self.read(["_row", "_version", "_live"], ids=True)
+        rows, versions = array_of(table, "_row"), array_of(table, "_version")
+        at = newest(rows, versions)
+        return Keys(rows[at], versions[at], array_of(table, "_live")[at], array_of(table, "_rowid")[at], len(rows))
+
+    def lookup(self, rows: np.ndarray, columns: list[str] | None = None) -> pa.Table:
+        """The newest entries of `rows` (ascending, distinct), in that order; rows not known are absent."""
+        wanted = None if columns is None else list(dict.fromkeys(["_row", "_version", *columns]))
+        if "keys" not in self.__dict__ and len(rows) <= _LOOKUP_BY_FILTER:
+            condition = f"_row IN ({', '.join(map(str, rows.tolist()))})" if len(rows) else "_row < 0"
+            table = self.read(wanted, condition)
+            return table.take(pa.array(newest(array_of(table, "_row"), array_of(table, "_version"))))
+        at = self.keys.positions(rows)
+        return self.take_ordered(self.keys.ids[at[at >= 0]], wanted)
+
+    def since(self, version: int, columns: list[str] | None = None) -> pa.Table:
+        """The newest entries of rows written after `version`, in row order."""
+        table = self.read(columns, f"_version > {int(version)}")
+        return table.take(pa.array(newest(array_of(table, "_row"), array_of(table, "_version"))))
+
+    def take_ordered(self, ids: np.ndarray, columns: list[str] | None = None) -> pa.Table:
+        """The entries with these ids (one per row), in row order."""
+        if len(ids) == 0:
+            return self.read(columns, "_row < 0")
+        table = self.take(ids, columns)
+        rows = array_of(table, "_row")
+        return table if bool((rows[1:] > rows[:-1]).all()) else table.take(pa.array(np.argsort(rows)))
+
+    def scan(self, batch_rows: int, columns: list[str] | None = None, within: np.ndarray | None = None) -> Iterator:
+        """The newest entries in row order, as tables of `batch_rows`; `within` are positions in `keys`."""
+        ids = self.keys.ids if within is None else self.keys.ids[within]
+        for start in range(0, len(ids), batch_rows):
+            yield self.take_ordered(ids[start : start + batch_rows], columns)
+
+
+class Tables:
+    """The Lance tables in one folder. Writers append and commit elsewhere; readers ask for a pinned version."""
+
+    def __init__(self, path: Path, *, fsync: bool) -> None:
+        self.path, self.fsync = path, fsync
+        self._pins: dict[str, tuple[int, Pinned]] = {}
+        self._heads: dict[str, Any] = {}
+        self._synced: dict[str, set[str]] = {}
+        self._guard = threading.Lock()
+
+    @cached_property
+    def _db(self) -> Any:
+        import lancedb  # costs over a second, so whoever only opens a store does not pay it
+
+        return lancedb.connect(str(self.path))
+
+    def pin(self, name: str, version: int) -> Pinned:
+        """A table at a version.
+
+        Raises:
+            ArtifactError: its files are missing or damaged.
+        """
+        with self._guard:
+            known = self._pins.get(name)
+            if known is not None and known[0] == version:
+                return known[1]
+            try:
+                handle = self._db.open_table(name)
+                handle.checkout(version)
+            except (ValueError, RuntimeError, OSError) as error:
+                raise ArtifactError(
+                    f"{self.path / name}.lance is damaged or was tidied away while it was read: {error}"
+                ) from None
+            found = Pinned(handle)
+            self._pins[name] = (version, found)
+            return found
+
+    def head(self, name: str) -> Any:
+        """The handle the writer appends with."""
+        if name not in self._heads:
+            self._heads[name] = self._db.open_table(name)
+        return self._heads[name]
+
+    def exists(self, name: str) -> bool:
+        return (self.path / f"{name}.lance").is_dir()
+
+    def recover(self, versions: dict[str, int]) -> dict[str, int]:
+        """Take back what a killed writer appended beyond `versions`; returns the versions to go on from."""
+        self._heads.clear()
+        found = {}
+        for name, version in versions.items():
+            head = self.head(name)
+            head.checkout_latest()
+            if head.version != version:
+                head.restore(version)
+                self._settle(name)
+            found[name] = head.version
+        return found
+
+    def append(self, name: str, table: pa.Table, *, fresh: bool) -> int:
+        """Append entries and return the table's new version; `fresh` starts the table anew."""
+        if not fresh:
+            self.head(name).add(table)
+        elif self.exists(name):
+            self._heads[name] = self._db.create_table(name, table, mode="overwrite")
+        else:
+            self.path.mkdir(exist_ok=True)
+            self._heads[name] = self._db.create_table(name, table)
+        self._settle(name)
+        return self._heads[name].version
+
+    def revert(self, name: str, version: int) -> int:
+        """Bring back the content of an older version, as a new one."""
+        head = self.head(name)
+        head.restore(version)
+        self._settle(name)
+        return head.version
+
+    def tag(self, name: str, tag: str, version: int) -> None:
+        """Keep a version until `untag`."""
+        tags = self.head(name).tags
+        if tag in tags.list():
+            tags.update(tag, version)
+        else:
+            tags.create(tag, version)
+
+    def untag(self, name: str, tag: str) -> None:
+        """Let a version go."""
+        tags = self.head(name).tags
+        if tag in tags.list():
+            tags.delete(tag)
+
+    def merge(self, name: str, keep: timedelta) -> int:
+        """Merge small fragments and delete states superseded longer than `keep` ago; returns the new version."""
+        head = self.head(name)
+        self._keep_horizon(name, keep)
+        head.optimize(cleanup_older_than=keep)
+        self._settle(name)
+        return head.version
+
+    def rewrite(self, name: str, version: int, batch_rows: int, keep: timedelta) -> int:
+        """Replace a log by its newest entries in row order; returns the new version."""
+        pinned = self.pin(name, version)
+        head = self.head(name)
+        self._keep_horizon(name, keep)
+        mode = "overwrite"
+        for batch in pinned.scan(batch_rows):
+            head.add(batch, mode=mode)
+            mode = "append"
+        head.optimize(cleanup_older_than=keep)
+        self._settle(name)
+        return head.version
+
+    def _keep_horizon(self, name: str, keep: timedelta) -> None:
+        # Lance deletes by age of writing; what matters is age of being superseded. The two differ for one version: the
+        # newest of those old enough, which was current until a moment ago if its successor is young.
+        limit = time.time() - keep.total_seconds()
+        old = [v["version"] for v in self.head(name).list_versions() if v["timestamp"].timestamp() < limit]
+        if old:
+            self.tag(name, _HORIZON, max(old))
+
+    def _settle(self, name: str) -> None:
+        """Have the disk hold the files written since the last call."""
+        if not self.fsync:
+            return
+        root = self.path / f"{name}.lance"
+        for part in ("data", "_deletions", "_transactions", "_versions"):
+            folder = root / part
+            if not folder.is_dir():
+                continue
+            known = self._synced.setdefault(str(folder), set())
+            now = set(os.listdir(folder))
+            fresh = now - known
+            for file in fresh:
+                fsync_file(folder / file)
+            if fresh:
+                fsync_folder(folder)
+            self._synced[str(folder)] = now
+
+    def bytes(self) -> int:
+        """Bytes on disk, superseded states included."""
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()) if self.path.exists() else 0
+
+    def fragments(self, name: str) -> int:
+        """Data files the newest version consists of."""
+        return int(self.head(name).stats()["fragment_stats"]["num_fragments"])
+
+    def close(self) -> None:
+        """Forget every open handle."""
+        self._pins.clear()
+        self._heads.clear()
+        self._synced.clear()
+        self.__dict__.pop("_db", None)
+
+
+def array_of(table: pa.Table, name: str) -> np.ndarray:
+    """A column without nulls as an array [n]."""
+    return table.column(name).to_numpy()
+
+
+def matrix_of(table: pa.Table, name: str = "vector") -> np.ndarray:
+    """A column of fixed-size lists as an array [n, d]."""
+    column = table.column(name)
+    d = column.type.list_size
+    out = np.empty((len(column), d), column.type.value_type.to_pandas_dtype())
+    start = 0
+    for chunk in column.chunks:
+        out[start : start + len(chunk)] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, d)
+        start += len(chunk)
+    return out
+
+
+def vector_table(rows: np.ndarray, values: np.ndarray, version: int) -> pa.Table:
+    """Entries of a vector log."""
+    n, d = values.shape
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), d)
+    stamps = {"_row": rows, "_version": np.full(n, version, np.int64), "_live": np.ones(n, bool)}
+    return pa.table({**stamps, "vector": column})

@@ -1,0 +1,199 @@
+"""One transaction over several Lance tables: the lock, the commit to build on, and taking back what failed."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from itemspace._version import __version__
+from itemspace.core.errors import ArtifactError, FormatVersionError
+from itemspace.core.files import FileLock, fsync_folder, read_json, write_json_atomic
+from itemspace.store.columns import kept_schema
+from itemspace.store.commits import Commit, CommitLog
+from itemspace.store.contract import Store, StoreConfig
+from itemspace.store.tables import Pinned, Tables
+from itemspace.store.upkeep import prune_log, tidy
+
+FORMAT = 1
+ITEMS, EVENTS, VECTORS = "items", "events", "vectors-"
+"""Table names; vectors have one table per name, after the prefix."""
+
+
+class Transactional(Store):
+    """The part of `LanceStore` that makes writes atomic; the tables' meaning is the subclass's."""
+
+    config: StoreConfig
+
+    def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
+        """Use `create` or `open`."""
+        super().__init__(config or StoreConfig())
+        self.location = Path(path)
+        self._log = CommitLog(self.location)
+        self._tables = Tables(self.location / "tables", fsync=self.config.fsync)
+        self._lock = FileLock(self.location / "LOCK", what=f"{self.location}")
+        self._guard = threading.RLock()
+        self._heads: dict[str, int] = {}
+        self._seen = 0
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, items_schema: pa.Schema, id_column: str, config: StoreConfig | None = None
+    ) -> Self:
+        kept = kept_schema(items_schema, id_column)
+        made = cls(Path(path), config)
+        if made.location.exists() and (not made.location.is_dir() or any(made.location.iterdir())):
+            raise ArtifactError(f"{made.location} exists already. Open it, or choose another place.")
+        made.location.mkdir(parents=True, exist_ok=True)
+        made._lock.acquire()
+        made._log.create()
+        about = {
+            "type": "store.lance",
+            "format": FORMAT,
+            "itemspace": __version__,
+            "id_column": id_column,
+            "items_schema": base64.b64encode(kept.serialize().to_pybytes()).decode(),
+            "columns": {entry.name: str(entry.type) for entry in kept},
+        }
+        # Written last: a folder without it is no store, so a killed `create` leaves none.
+        write_json_atomic(made.location / "store.json", about)
+        fsync_folder(made.location.absolute().parent)
+        made._describe(about)
+        return made
+
+    @classmethod
+    def open(cls, path: str | Path, *, config: StoreConfig | None = None) -> Self:
+        opened = cls(Path(path), config)
+        if not opened.location.exists():
+            raise ArtifactError(f"{opened.location} does not exist.")
+        if not (opened.location / "store.json").exists():
+            raise ArtifactError(f"{opened.location} is not a store: it has no store.json.")
+        opened._describe(read_json(opened.location / "store.json"))
+        opened._now()
+        return opened
+
+    def _describe(self, about: Any) -> None:
+        place = self.location / "store.json"
+        if not isinstance(about, dict) or about.get("type") != "store.lance":
+            raise ArtifactError(f"{place} does not describe a store of this kind.")
+        if about["format"] > FORMAT:
+            raise FormatVersionError(
+                f"{self.location} has format {about['format']}, written by itemspace {about.get('itemspace')}. "
+                f"This is itemspace {__version__}, which reads formats up to {FORMAT}. "
+                f'Install a newer one:\n  pip install "itemspace>={about.get("itemspace")}"'
+            )
+        try:
+            self._schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["items_schema"])))
+            self._id_column = str(about["id_column"])
+        except (KeyError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(f"{place} is damaged: {error}.") from None
+
+    def close(self) -> None:
+        with self._guard:
+            self.release()
+            self._tables.close()
+
+    def release(self) -> None:
+        with self._guard:
+            self._lock.release()
+            self._forget()
+
+    @contextmanager
+    def writing(self) -> Iterator[Self]:
+        with self._guard:
+            held = self._lock.held
+            self._acquire()
+            try:
+                yield self
+            finally:
+                if not held:
+                    self.release()
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> Commit:
+        """The state after the last acknowledged write."""
+        commit = self._log.latest()
+        self._seen = commit.version
+        return commit
+
+    @property
+    def version(self) -> int:
+        return self._now().version
+
+    @property
+    def items_schema(self) -> pa.Schema:
+        return self._schema
+
+    @property
+    def id_column(self) -> str:
+        return self._id_column
+
+    @property
+    def events_reset(self) -> int:
+        return self._now().events_reset
+
+    def _pin(self, commit: Commit, name: str) -> Pinned | None:
+        return self._tables.pin(name, commit.tables[name]) if name in commit.tables else None
+
+    def _acquire(self) -> Commit:
+        """Take the writer's lock (once) and put the tables where the last commit says."""
+        if self._lock.held:
+            return self._log.latest()
+        self._lock.acquire()
+        try:
+            commit = self._log.latest()
+            self._heads = self._tables.recover(commit.tables)
+            self._forget()
+        except BaseException:
+            self._lock.release()
+            raise
+        return commit
+
+    def _append(self, commit: Commit, name: str, table: pa.Table) -> Commit:
+        """Append to a table; the commit to come names the result."""
+        fresh = name not in commit.tables
+        self._heads[name] = self._tables.append(name, table, fresh=fresh)
+        writes = {**commit.writes, name: commit.writes.get(name, 0) + 1}
+        return replace(commit, tables={**commit.tables, name: self._heads[name]}, writes=writes)
+
+    def _commit(self, commit: Commit) -> int:
+        """Acknowledge."""
+        self._log.write(replace(commit, tables={name: self._heads[name] for name in commit.tables}))
+        self._seen = commit.version
+        return commit.version
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Commit]:
+        """The commit to build on; whatever was appended when an error interrupts is taken back."""
+        with self._guard:
+            base = self._tidied(self._acquire())
+            try:
+                yield base
+            except BaseException:
+                self._forget()
+                self._heads = self._tables.recover(self._log.latest().tables)
+                raise
+
+    def _forget(self) -> None:
+        """Drop what is remembered about the content: another process may change it from here on."""
+
+    def _tidied(self, commit: Commit) -> Commit:
+        """`commit` after the upkeep that is due; the write at hand will name the result."""
+        if commit.version % self.config.compact_after == self.config.compact_after - 1:
+            prune_log(self._log, self.config, commit)
+        if max(commit.writes.values(), default=0) < self.config.compact_after:
+            return commit
+        return self._tidy(commit, everything=False)
+
+    def _tidy(self, commit: Commit, *, everything: bool) -> Commit:
+        logs = {name for name in commit.tables if name != EVENTS}
+        tidied = tidy(self._tables, self.config, commit, logs=logs, everything=everything)
+        self._heads = dict(tidied.tables)
+        return tidied

@@ -1,0 +1,88 @@
+"""Keeping a Lance store small, and bringing old states of it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from itemspace.store.commits import Commit, CommitLog
+from itemspace.store.contract import StoreConfig
+from itemspace.store.tables import VERSION, Pinned, Tables
+
+BATCH = 65_536
+_WASTE = 1.5
+
+
+def tidy(tables: Tables, config: StoreConfig, commit: Commit, *, logs: set[str], everything: bool = False) -> Commit:
+    """Merge the small pieces of busy tables and drop superseded entries where they are many (or `everything` is asked).
+
+    `logs` are the tables in which the newest entry of a row counts. The commit returned names the same content.
+    """
+    # A commit is written a moment after the tables it names: they are kept a little longer than it is.
+    keep = timedelta(seconds=1.1 * config.keep_seconds)
+    versions, writes = dict(commit.tables), dict(commit.writes)
+    for name, version in commit.tables.items():
+        if not everything and writes.get(name, 0) < config.compact_after:
+            continue
+        keys = tables.pin(name, version).keys if name in logs else None
+        wasteful = keys is not None and keys.entries > (1 if everything else _WASTE) * len(keys.rows)
+        versions[name] = tables.rewrite(name, version, BATCH, keep) if wasteful else tables.merge(name, keep)
+        writes[name] = 0
+    return replace(commit, tables=versions, writes=writes)
+
+
+def prune_log(log: CommitLog, config: StoreConfig, commit: Commit) -> None:
+    """Forget commits superseded longer than `keep_seconds` ago, except snapshots."""
+    limit = time.time() - config.keep_seconds
+    dated = log.dated()
+    keep = {version for version, written in dated.items() if written >= limit}
+    old = [version for version in dated if version not in keep]
+    # The newest of the old ones was the present state until its successor came, which may be a moment ago.
+    keep |= {max(old, default=0), commit.version, max(dated), *commit.snapshots.values()}
+    log.prune(keep)
+
+
+def rolled_back(now: Pinned, old: Pinned | None, version: int) -> Iterator[pa.Table]:
+    """Entries that, appended to a log as `version`, make its state that of `old` again.
+
+    Rows that differ get the entry they had; rows that were not there then are marked as removed.
+    """
+    keys = now.keys
+    before = np.full(len(keys.rows), -1, np.int64)
+    if old is not None:
+        at = old.keys.positions(keys.rows)
+        before[at >= 0] = old.keys.versions[at[at >= 0]]
+    differs = keys.versions != before
+    if old is not None:
+        yield from _restamped(old.lookup, keys.rows[differs & (before >= 0)], version, live=None)
+    added = differs & (before < 0) & keys.live
+    yield from _restamped(now.lookup, keys.rows[added], version, live=False)
+
+
+def all_entries(old: Pinned, version: int) -> Iterator[pa.Table]:
+    """Every newest entry of `old`, stamped with `version`."""
+    yield from _restamped(old.lookup, old.keys.rows, version, live=None)
+
+
+def _restamped(
+    lookup: Callable[[np.ndarray], pa.Table], rows: np.ndarray, version: int, *, live: bool | None
+) -> Iterator[pa.Table]:
+    for start in range(0, len(rows), BATCH):
+        yield restamp(lookup(rows[start : start + BATCH]), version, live=live)
+
+
+def restamp(entries: pa.Table, version: int, *, live: bool | None = None) -> pa.Table:
+    """`entries` written again as `version` and, where given, as `live`."""
+    n = entries.num_rows
+    entries = entries.set_column(
+        entries.schema.get_field_index("_version"), VERSION, pa.array(np.full(n, version, np.int64))
+    )
+    if live is None:
+        return entries
+    at = entries.schema.get_field_index("_live")
+    return entries.set_column(at, pa.field("_live", pa.bool_()), pa.array(np.full(n, live)))

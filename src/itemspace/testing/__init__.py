@@ -1,0 +1,1 @@
+"""The contracts any part must pass, as test classes for our own parts and for yours."""
