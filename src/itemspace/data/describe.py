@@ -71,6 +71,12 @@ class Description:
 
         return rendered(self)
 
+    def print(self) -> None:
+        """Show it on the terminal."""
+        from rich.console import Console
+
+        Console().print(self)
+
     def __str__(self) -> str:
         from rich.console import Console
 

@@ -33,11 +33,11 @@ def read_bytes(path: Path) -> bytes:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
     except FileNotFoundError:
-        raise DataError("there is no such file", file=str(path)) from None
+        raise DataError("there is no such file.", file=str(path)) from None
     except IsADirectoryError:
-        raise DataError("this is a folder, a file was expected", file=str(path)) from None
+        raise DataError("this is a folder, a file was expected.", file=str(path)) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"the file cannot be unpacked ({error})", file=path.name, hint="Copy it again.") from None
+        raise DataError(f"the file cannot be unpacked ({error}).", file=path.name, hint="Copy it again.") from None
     if not data.strip():
         raise DataError("the file is empty.", file=path.name)
     return data.removeprefix(b"\xef\xbb\xbf")
@@ -74,7 +74,7 @@ def load_csv(
         table = pa.csv.read_csv(io.BytesIO(data), **options)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" not in str(error):
-            raise DataError(f"the file cannot be split into records ({error})", file=path.name) from None
+            raise DataError(f"the file cannot be split into records ({error}).", file=path.name) from None
         table = pa.table([pa.array([], pa.binary())] * len(header), names=header)
     offset = 0 if names is not None else 1
     skipped = np.array([row.number for row in ragged], np.int64) - offset
@@ -117,7 +117,7 @@ def reject_ragged(ragged: Sequence[Any], offset: int, fields: int, file: str, re
             np.array([row.number - offset for row in rows]),
             "",
             [row.text for row in rows],
-            f"{found} fields where the header names {fields}",
+            f"{found} fields where the header names {fields}: {{value}}",
         )
 
 
@@ -174,7 +174,7 @@ def load_lines(
             frame.rows[rows],
             "",
             text.filter(pa.array(rows)).to_pylist(),
-            f"{found} fields where {len(names)} belong",
+            f"{found} fields where {len(names)} belong: {{value}}",
         )
     split = split.filter(pa.array(~bad))
     columns = {name: pc.list_element(split, at) for at, name in enumerate(names)}
@@ -252,10 +252,10 @@ def load_parquet(path: Path, rejects: Rejects) -> Frame:
     try:
         table = pa.parquet.read_table(path)
     except FileNotFoundError:
-        raise DataError("there is no such file", file=str(path)) from None
+        raise DataError("there is no such file.", file=str(path)) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
-            f"this is not a readable Parquet file ({str(error).splitlines()[0]})",
+            f"this is not a readable Parquet file ({str(error).splitlines()[0].rstrip('.')}).",
             file=path.name,
             hint="Write it again.",
         ) from None

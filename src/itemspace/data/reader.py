@@ -72,10 +72,18 @@ class Reading:
 
     def with_ids(self, frame: Frame, column: str) -> Frame:
         """`frame` with `column` as strings, rows without an ID rejected."""
-        try:
-            ids = string_ids(frame.column(column))
-        except pa.ArrowInvalid as error:
-            raise DataError(f"these are not IDs ({error}).", file=frame.file, column=column) from None
+        values = frame.column(column)
+        if pa.types.is_floating(values.type):
+            numbers = np.asarray(values.fill_null(0))
+            odd = numbers != np.floor(numbers)
+            shown = values.filter(pa.array(odd)).to_pylist()
+            self.rejects.add(
+                frame.file, frame.rows[odd], column, shown, "{value} is not an ID: IDs are text or whole numbers"
+            )
+            frame, values = frame.filter(~odd), values.filter(pa.array(~odd))
+        elif pa.types.is_nested(values.type):
+            raise DataError(f"{values.type} cannot be an ID.", file=frame.file, column=column)
+        ids = string_ids(values)
         absent = np.asarray(
             pc.fill_null(pc.equal(pc.utf8_trim_whitespace(ids), ""), True).to_numpy(zero_copy_only=False)
         )

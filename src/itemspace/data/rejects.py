@@ -38,7 +38,7 @@ class Rejects:
         self._parts: list[pa.Table] = []
         if self.path is not None and self.path.suffix not in (".parquet", ".csv"):
             raise DataError(
-                f'"{self.path.name}" cannot hold rejected rows',
+                f'"{self.path.name}" cannot hold rejected rows.',
                 hint="Name a .parquet or .csv file: --rejects rejects.parquet.",
             )
 

@@ -45,7 +45,7 @@ def iter_tables(path: str | Path, chunk_rows: int = CHUNK_ROWS, *, reading: Read
     path, reading = Path(path), reading or Reading()
     name = path.name.lower().removesuffix(".gz")
     if not path.exists():
-        raise DataError("there is no such file", file=str(path))
+        raise DataError("there is no such file.", file=str(path))
     written = "text"
     if path.is_dir() or name.endswith((".parquet", ".pq")):
         frames, written = _parquet(path, chunk_rows), "types"
@@ -149,7 +149,7 @@ def _parquet(path: Path, chunk_rows: int) -> Iterator[Frame]:
             opened = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(
-                f"this is not a readable Parquet file ({str(error).splitlines()[0]})", file=file.name
+                f"this is not a readable Parquet file ({str(error).splitlines()[0].rstrip('.')}).", file=file.name
             ) from None
         start = 1
         with opened:
@@ -168,7 +168,7 @@ def _csv(path: Path, chunk_rows: int, reading: Reading, delimiter: str) -> Itera
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
-            raise DataError(f"the file cannot be split into records ({error})", file=path.name) from None
+            raise DataError(f"the file cannot be split into records ({error}).", file=path.name) from None
         start = 1
         for batch in reader:
             skipped = np.array([row.number for row in ragged], np.int64)

@@ -59,7 +59,7 @@ def load_table(
     elif name.endswith((".csv", ".tsv")):
         frame = load_csv(path, reading.rejects, delimiter="\t" if name.endswith(".tsv") else ",")
     elif not path.exists():
-        raise DataError("there is no such file", file=str(path))
+        raise DataError("there is no such file.", file=str(path))
     else:
         raise DataError(f"not a table: one of {', '.join(SUFFIXES)} was expected.", file=str(path))
     kept = [n for n in frame.names if n.lower() in {k.lower() for k in keep}]
