@@ -151,7 +151,9 @@ def test_explanations_add_up_to_the_score():
         requests = Requests.histories([[1, 2, 3], [5], [6, 0]])
         hits = model.search(requests.excluding_history(), 2)
         added = model.explain(requests, hits.rows)
-        total = np.stack([added.values[a:b].sum(0) for a, b in zip(added.events.offsets, added.events.offsets[1:], strict=False)])
+        total = np.stack(
+            [added.values[a:b].sum(0) for a, b in zip(added.events.offsets, added.events.offsets[1:], strict=False)]
+        )
         np.testing.assert_allclose(total, hits.scores, rtol=1e-5)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from itemspace.core.errors import FilterError, RequestError
-from itemspace.evaluate import evaluate
 from itemspace.data.splits import query_task
+from itemspace.evaluate import evaluate
 from itemspace.space import Space
 from itemspace.space.parts import words_of
 
@@ -112,7 +112,9 @@ def test_an_item_is_accounted_for(space):
     hits = space.search("wool socks", k=3)
     told = space.explain(hits[0][0].item, query="wool socks")
     assert told["hybrid"]["rank"] == 1
-    assert sum(sum(part.values()) for part in told["words"].values()) == pytest.approx(told["lexical"]["score"], rel=1e-4)
+    assert sum(sum(part.values()) for part in told["words"].values()) == pytest.approx(
+        told["lexical"]["score"], rel=1e-4
+    )
 
 
 def test_offline_evaluation_and_the_space_answer_alike(space, shop):

@@ -45,7 +45,7 @@ def of_search(space: Space, data: Dataset, k: int) -> Report:
     """Every way this Space searches, on the half of the judged queries that tuned nothing."""
     _, test = split_queries(data, 0.5, derive(space.recipe.seed, "search-halves"))
     arms: dict[str, Retriever] = {}
-    for name in ("hybrid", "lexical", "dense"):
+    for name in ("system", "hybrid", "lexical", "dense"):
         try:
             arms[name] = space.retriever(name)
         except RequestError:
