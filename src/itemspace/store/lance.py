@@ -28,7 +28,7 @@ from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
 from itemspace.store.tables import LIVE, PUT, ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, vector_table
 from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
-from itemspace.store.upkeep import all_entries, first_events, prune_log, restamp, rolled_back
+from itemspace.store.upkeep import all_entries, first_events, keep_seconds, prune_log, restamp, rolled_back
 
 _BATCH = 65_536
 
@@ -314,7 +314,7 @@ class LanceStore(Transactional):
     def compact(self) -> int:
         with self._transaction() as base:
             version = self._commit(self._tidy(base, everything=True).next())
-            prune_log(self._log, self.config, self._log.latest())
+            prune_log(self._log, self._log.latest(), keep=keep_seconds(self._log, self.config))
             return version
 
     def snapshot(self, tag: str) -> int:
