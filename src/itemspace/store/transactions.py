@@ -202,4 +202,5 @@ class Transactional(Store):
         keep = keep_seconds(self._log, self.config)
         tidied = tidy(self._tables, self.config, commit, keep=keep, logs=logs, everything=everything)
         self._heads = dict(tidied.tables)
+        self._forget()
         return tidied
