@@ -34,7 +34,9 @@ def test_typing_errors_are_linked():
 
 def test_calibration_finds_the_cut_between_links_and_nil():
     catalog = product_catalog()
-    other = product_catalog(things=("violin", "trumpet", "drum", "cello", "harp", "flute", "oboe", "piano", "lute", "organ"))
+    other = product_catalog(
+        things=("violin", "trumpet", "drum", "cello", "harp", "flute", "oboe", "piano", "lute", "organ")
+    )
     rng = np.random.default_rng(0)
     texts = misspelled([*catalog.texts(["title"]), *other.texts(["title"])], rng)
     rows = np.concatenate([np.arange(len(catalog)), np.full(len(other), -1)])
