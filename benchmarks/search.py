@@ -63,11 +63,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--datasets", default="chorus,cranfield,cisi")
-    parser.add_argument("--model", default=None)
+    parser.add_argument("--model", default=None, help="a folder, a name, or none")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("results/search"))
     options = parser.parse_args()
-    model = options.model or bundled_model()
+    model = None if options.model == "none" else options.model or bundled_model()
     options.out.mkdir(parents=True, exist_ok=True)
     tables = []
     for name in options.datasets.split(","):

@@ -71,6 +71,7 @@ class TitleVectors(TitleWords):
 
 class _Scan(Index):
     exact = True
+    items = ()
 
     def build(self, chunks, rows=None, *, ties=None, rng=0):
         self.items, self.ties = next(iter(chunks)), ties

@@ -152,7 +152,11 @@ class Index(Component, Persistent):
         ties: np.ndarray | None = None,
         rng: RNG = 0,
     ) -> Self:
-        """Index every chunk; `rows` gives each chunk's int32 rows (default 0, 1, 2, ...). Replaces what was there."""
+        """Index every chunk; `rows` gives each chunk's int32 rows (default 0, 1, 2, ...). Replaces what was there.
+
+        `ties` is uint32 with one entry per catalogue row (`catalog.ids.ties`), the order among equal scores; without it
+        a hash of the row decides. At least one chunk, which may be empty, is needed.
+        """
 
     @abstractmethod
     def search(self, queries: Vectors, k: int, within: Selection | None = None) -> Hits:
@@ -164,7 +168,7 @@ class Index(Component, Persistent):
 
     @abstractmethod
     def upsert(self, vectors: Vectors | Codes, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
-        """Add rows, or replace what they hold; visible to the next search."""
+        """Add rows, or replace what they hold; visible to the next search. `ties` by catalogue row, as in `build`."""
 
     @abstractmethod
     def remove(self, rows: np.ndarray) -> None:

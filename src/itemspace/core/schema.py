@@ -16,7 +16,7 @@ from itemspace.core.errors import SchemaError, nearest
 Kind = Literal["id", "text", "category", "number", "boolean", "list", "image", "audio", "url", "time", "vector"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
-_ID_NAMES = (
+ID_NAMES = (
     "item_id",
     "id",
     "parent_asin",
@@ -109,7 +109,7 @@ class Schema:
 
 def _id_column(table: pa.Table) -> str | None:
     lowered = {name.lower(): name for name in reversed(table.column_names)}
-    for candidate in _ID_NAMES:
+    for candidate in ID_NAMES:
         if candidate in lowered:
             return lowered[candidate]
     for name in table.column_names:

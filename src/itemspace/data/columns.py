@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def parse(name: str, strings: pa.Array, *, decimal: str = ".", kind: str | None 
 
     A column is numeric when nine values in ten look like numbers (half, for one named like a number, or all that
     `kind="number"` says so): the rest are then bad rows, not a reason to treat prices as words. Values with leading
-    zeros are codes, not numbers. ISO 8601 dates become timestamps (UTC where an offset is given). With `numbers` false
+    zeros are codes, not numbers. ISO 8601 dates become timestamps (UTC), by the same nine in ten. With `numbers` false
     (JSON, where a number would not be a string) only dates are looked for, unless `kind` asks.
     """
     nothing = missing(strings)
@@ -63,10 +64,12 @@ def parse(name: str, strings: pa.Array, *, decimal: str = ".", kind: str | None 
         if (seen and (known | nothing).all()) or kind == "boolean":
             values = pc.if_else(pa.array(known), pc.equal(truth, "true"), pa.scalar(None, pa.bool_()))
             return Parsed(values, ~known & ~nothing, '"{value}" is not true or false')
-    if kind in (None, "time") and mask(pc.match_substring_regex(strings, _DATE))[~nothing].all():
-        values = dates(strings, nothing)
-        if values is not None:
-            return Parsed(values, np.zeros(len(strings), bool))
+    if kind in (None, "time"):
+        dated = mask(pc.match_substring_regex(strings, _DATE)) & ~nothing
+        if dated.sum() >= 0.9 * seen and dated.any():
+            values, wrong = dates(strings, dated)
+            hint = f"Read the column as words with --kind {name}=text"
+            return Parsed(values, wrong | (~dated & ~nothing), '"{value}" is not a date', hint)
     if kind == "time":
         return _numbers(name, strings, nothing, decimal, share=0.0)
     if kind is None and not numbers:
@@ -103,15 +106,28 @@ def _numbers(name: str, strings: pa.Array, nothing: np.ndarray, decimal: str, *,
     return Parsed(values, ~number & ~nothing, '"{value}" is not a number', hint)
 
 
-def dates(strings: pa.Array, nothing: np.ndarray) -> pa.Array | None:
-    """ISO 8601 strings as timestamps in seconds, or None where one is not a date (a 31st of February)."""
-    usable = pc.if_else(pa.array(~nothing), pc.replace_substring(strings, " ", "T"), pa.scalar(None, strings.type))
-    for kind in (pa.timestamp("s"), pa.timestamp("us"), pa.timestamp("s", tz="UTC"), pa.timestamp("us", tz="UTC")):
-        try:
-            return usable.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return None
+def dates(strings: pa.Array, dated: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    """ISO 8601 strings as timestamps in UTC, without a zone; where there is no offset the time is taken as UTC.
+
+    dated: the rows that have the form of a date [n]; the others are null. Also returned: the rows among them that are no
+    date after all [n] (a 31st of February).
+    """
+    usable = pc.if_else(pa.array(dated), pc.replace_substring(strings, " ", "T"), pa.scalar(None, strings.type))
+    whole = pc.replace_substring_regex(usable, r"^(\d{4}-\d{2}-\d{2})$", r"\1T00:00:00")
+    zoned = pc.replace_substring_regex(whole, r"(T[0-9:.]+)$", r"\1Z")
+    wrong = np.zeros(len(strings), bool)
+    try:
+        stamps = zoned.cast(pa.timestamp("us", tz="UTC"))
+    except pa.ArrowInvalid:
+        for at in np.flatnonzero(dated).tolist():  # only where one of them cannot be cast
+            try:
+                datetime.fromisoformat(zoned[at].as_py())
+            except ValueError:
+                wrong[at] = True
+        stamps = pc.if_else(pa.array(wrong), pa.scalar(None, zoned.type), zoned).cast(pa.timestamp("us", tz="UTC"))
+    naive = stamps.cast(pa.timestamp("us"))
+    fractions = mask(pc.not_equal(pc.microsecond(naive), 0)) | mask(pc.not_equal(pc.millisecond(naive), 0))
+    return (naive if fractions.any() else naive.cast(pa.timestamp("s"))), wrong
 
 
 def not_finite(values: pa.Array) -> np.ndarray:
@@ -121,10 +137,13 @@ def not_finite(values: pa.Array) -> np.ndarray:
     return mask(pc.is_inf(values))
 
 
+Problem = tuple[np.ndarray, str, str | None]
+"""Where something is wrong [n], what, and a hint."""
+
 _UNITS = ((1e17, "nanoseconds", 1_000_000_000), (1e14, "microseconds", 1_000_000), (1e11, "milliseconds", 1000))
 
 
-def unix_seconds(column: pa.Array) -> tuple[np.ndarray, list[tuple[np.ndarray, str, str | None]], str | None]:
+def unix_seconds(column: pa.Array) -> tuple[np.ndarray, list[Problem], str | None]:
     """A time column as int64 Unix seconds [n].
 
     Numbers are seconds, milliseconds, microseconds or nanoseconds by the size of their median (in seconds all would
@@ -136,31 +155,7 @@ def unix_seconds(column: pa.Array) -> tuple[np.ndarray, list[tuple[np.ndarray, s
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        nothing = missing(column)
-        numeric = mask(pc.match_substring_regex(pc.utf8_trim_whitespace(column), _NUMBER)) & ~nothing
-        stamp = mask(pc.match_substring_regex(column, _DATE)) & ~nothing
-        if stamp.sum() > numeric.sum():
-            parsed = dates(column, ~stamp)
-            if parsed is not None:
-                seconds, problems, note = unix_seconds(parsed)
-                wrong = ~stamp & ~nothing
-                return (
-                    seconds,
-                    [
-                        (problems[0][0] & ~wrong, *problems[0][1:]),
-                        *problems[1:],
-                        (wrong, '"{value}" is not a time', None),
-                    ],
-                    note,
-                )
-        usable = pc.if_else(pa.array(numeric), pc.utf8_trim_whitespace(column), pa.scalar(None, column.type))
-        seconds, problems, note = unix_seconds(usable.cast(pa.float64()))
-        wrong = ~numeric & ~nothing
-        return (
-            seconds,
-            [(problems[0][0] & ~wrong, *problems[0][1:]), *problems[1:], (wrong, '"{value}" is not a time', None)],
-            note,
-        )
+        return _text_seconds(column)
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None))).cast(pa.int64())
         absent = np.asarray(column.is_null())
@@ -180,9 +175,25 @@ def unix_seconds(column: pa.Array) -> tuple[np.ndarray, list[tuple[np.ndarray, s
     mixed = ~absent & (seconds > 1e11)
     small = ~absent & (scale > 1) & (values >= 0) & (values < 1e11) & (values > 0)
     unit = note.split()[3].rstrip(":") if note else "seconds"
-    problems = [
+    problems: list[Problem] = [
         (absent, "the time is missing", None),
         (~absent & (values < 0), '"{value}" is before 1970', None),
         (mixed | small, '"{value}" is not in ' + unit + " like the others", None),
     ]
     return seconds, problems, note
+
+
+def _text_seconds(column: pa.Array) -> tuple[np.ndarray, list[Problem], str | None]:
+    """`unix_seconds` of strings: numbers or ISO 8601, whichever most are."""
+    trimmed, nothing = pc.utf8_trim_whitespace(column), missing(column)
+    numeric = mask(pc.match_substring_regex(trimmed, _NUMBER)) & ~nothing
+    dated = mask(pc.match_substring_regex(trimmed, _DATE)) & ~nothing
+    if dated.sum() > numeric.sum():
+        parsed, wrong = dates(trimmed, dated)
+        wrong |= ~dated & ~nothing
+    else:
+        parsed = pc.if_else(pa.array(numeric), trimmed, pa.scalar(None, trimmed.type)).cast(pa.float64())
+        wrong = ~numeric & ~nothing
+    seconds, problems, note = unix_seconds(parsed)
+    problems[0] = (problems[0][0] & ~wrong, *problems[0][1:])
+    return seconds, [*problems, (wrong, '"{value}" is not a time', None)], note

@@ -30,11 +30,11 @@ def reading_of(
         DataError: an option has a value that means nothing.
     """
     if duplicates not in (None, "refuse", "first", "last"):
-        raise DataError(f'duplicates="{duplicates}" means nothing', hint='Pass "refuse", "first" or "last".')
+        raise DataError(f'duplicates="{duplicates}" means nothing.', hint='Pass "refuse", "first" or "last".')
     if unknown not in (None, "refuse", "add"):
-        raise DataError(f'unknown="{unknown}" means nothing', hint='Pass "refuse" or "add".')
+        raise DataError(f'unknown="{unknown}" means nothing.', hint='Pass "refuse" or "add".')
     if decimal not in (".", ","):
-        raise DataError(f'decimal="{decimal}" means nothing', hint='Pass "." or ",".')
+        raise DataError(f'decimal="{decimal}" means nothing.', hint='Pass "." or ",".')
     return Reading(seed, dict(kinds or {}), dict(columns or {}), duplicates, unknown, decimal, Rejects(rejects))
 
 

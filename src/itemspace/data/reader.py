@@ -59,9 +59,11 @@ class Reading:
         stated = [name for name, kind in self.kinds.items() if kind == "id"]
         if stated:
             overrides = {n: k for n, k in overrides.items() if k != "id" or n in stated}
-        schema = Schema.infer(
-            frame.table, overrides={n: k for n, k in overrides.items() if n in frame or n in self.kinds}
-        )
+        known = {n: k for n, k in overrides.items() if n in frame or n in self.kinds}
+        schema = Schema.infer(frame.table, overrides=known)
+        stated_by_format = [n for n in known if n not in self.kinds]
+        reasons = {n: "as the format says" if n in stated_by_format else r for n, r in schema.reasons.items()}
+        schema = Schema(schema.kinds, reasons)
         frame = self.with_ids(frame, schema.id)
         frame = self.unique(frame, schema.id, self.duplicates or duplicates)
         if len(frame) == 0:
@@ -70,10 +72,18 @@ class Reading:
 
     def with_ids(self, frame: Frame, column: str) -> Frame:
         """`frame` with `column` as strings, rows without an ID rejected."""
-        try:
-            ids = string_ids(frame.column(column))
-        except pa.ArrowInvalid as error:
-            raise DataError(f"these are not IDs ({error}).", file=frame.file, column=column) from None
+        values = frame.column(column)
+        if pa.types.is_floating(values.type):
+            numbers = np.asarray(values.fill_null(0))
+            odd = numbers != np.floor(numbers)
+            shown = values.filter(pa.array(odd)).to_pylist()
+            self.rejects.add(
+                frame.file, frame.rows[odd], column, shown, "{value} is not an ID: IDs are text or whole numbers"
+            )
+            frame, values = frame.filter(~odd), values.filter(pa.array(~odd))
+        elif pa.types.is_nested(values.type):
+            raise DataError(f"{values.type} cannot be an ID.", file=frame.file, column=column)
+        ids = string_ids(values)
         absent = np.asarray(
             pc.fill_null(pc.equal(pc.utf8_trim_whitespace(ids), ""), True).to_numpy(zero_copy_only=False)
         )
@@ -142,8 +152,13 @@ class Reading:
         event: str | None = None,
         session: str | None = None,
         unknown: Unknown = "refuse",
+        users: Ids | None = None,
+        allow_empty: bool = False,
     ) -> tuple[Catalog, Interactions]:
-        """The events in `frame`, columns named by role. Returns the catalogue too: it may have gained items."""
+        """The events in `frame`, columns named by role. Returns the catalogue too: it may have gained items.
+
+        users: the user vocabulary, where it is known. allow_empty: whether no event at all is an answer.
+        """
         frame = self.with_ids(self.with_ids(frame, user), item)
         frame, times = self.times(frame, time)
         if weight is not None:
@@ -153,7 +168,7 @@ class Reading:
         if len(kept) < len(frame) and times is not None:
             times = times[np.isin(frame.rows, kept.rows)]
         frame = kept
-        if len(frame) == 0:
+        if len(frame) == 0 and not allow_empty:
             raise DataError("no event is left.", file=frame.file)
         sessions = None
         if session is not None:
@@ -162,6 +177,7 @@ class Reading:
             frame.column(user),
             frame.column(item),
             items=catalog.ids,
+            users=users,
             time=times,
             weight=None if weight is None else np.asarray(frame.column(weight), np.float32),
             event=None if event is None else string_ids(frame.column(event)).fill_null("event"),

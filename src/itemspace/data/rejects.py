@@ -38,9 +38,14 @@ class Rejects:
         self._parts: list[pa.Table] = []
         if self.path is not None and self.path.suffix not in (".parquet", ".csv"):
             raise DataError(
-                f'"{self.path.name}" cannot hold rejected rows',
+                f'"{self.path.name}" cannot hold rejected rows.',
                 hint="Name a .parquet or .csv file: --rejects rejects.parquet.",
             )
+
+    @classmethod
+    def ignored(cls) -> Rejects:
+        """One that collects and never writes, for a second pass over rows whose problems are recorded already."""
+        return cls("ignored.csv")
 
     def __len__(self) -> int:
         """Problems set aside so far (one row with two bad columns counts twice)."""

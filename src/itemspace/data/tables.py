@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, SchemaError, nearest
 from itemspace.core.ids import string_ids
 from itemspace.core.interactions import Impressions
 from itemspace.core.judgments import Judgments, Queries
-from itemspace.core.schema import Schema
-from itemspace.data.files import from_records, load_csv, load_json, load_jsonl, load_parquet, typed
+from itemspace.core.schema import ID_NAMES, Schema
+from itemspace.data.files import load_csv, load_parquet, typed
 from itemspace.data.frame import Frame
 from itemspace.data.impressions import impressions_of
+from itemspace.data.jsons import from_records, load_json, load_jsonl
 from itemspace.data.reader import Reading, bare_catalog, queries_of
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -60,7 +59,7 @@ def load_table(
     elif name.endswith((".csv", ".tsv")):
         frame = load_csv(path, reading.rejects, delimiter="\t" if name.endswith(".tsv") else ",")
     elif not path.exists():
-        raise DataError("there is no such file", file=str(path))
+        raise DataError("there is no such file.", file=str(path))
     else:
         raise DataError(f"not a table: one of {', '.join(SUFFIXES)} was expected.", file=str(path))
     kept = [n for n in frame.names if n.lower() in {k.lower() for k in keep}]
@@ -112,16 +111,10 @@ def role(frame: Frame, part: str, reading: Reading, *, required: bool = False, p
     return None
 
 
-def _id_names() -> tuple[str, ...]:
-    from itemspace.core.schema import _ID_NAMES
-
-    return _ID_NAMES
-
-
 def read_items(path: Path, reading: Reading) -> Catalog:
     """A catalogue file. The ID column stays as written (leading zeros and all)."""
     frame = load_table(
-        path, reading, keep=(*_id_names(), *(n for n, k in reading.kinds.items() if k == "id")), kinds=reading.kinds
+        path, reading, keep=(*ID_NAMES, *(n for n, k in reading.kinds.items() if k == "id")), kinds=reading.kinds
     )
     try:
         catalog = reading.catalog(frame)
@@ -169,19 +162,19 @@ def read_tables(
     if queries is not None or judgments is not None:
         catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
     if impressions is not None:
-        frame = load_table(Path(impressions), reading, keep=_LOG_IDS)
+        frame = load_table(Path(impressions), reading, keep=LOG_IDS)
         catalog, parts["impressions"] = _shown(frame, catalog, reading)
     parts = _same_rows(parts, catalog)
     reading.rejects.close()
     return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)
 
 
-_LOG_IDS = tuple(n for part in ("user", "item", "session", "query", "request", "event") for n in ROLES[part])
+LOG_IDS = tuple(n for part in ("user", "item", "session", "query", "request", "event") for n in ROLES[part])
 
 
 def _load_log(path: Path, reading: Reading) -> Frame:
     stated = [reading.columns[p] for p in ("user", "item", "session", "event") if p in reading.columns]
-    return load_table(path, reading, keep=(*_LOG_IDS, *_id_names(), *stated, *ROLES["time"]))
+    return load_table(path, reading, keep=(*LOG_IDS, *ID_NAMES, *stated, *ROLES["time"]))
 
 
 def _from_log(log: Frame, reading: Reading) -> Catalog:
@@ -190,26 +183,27 @@ def _from_log(log: Frame, reading: Reading) -> Catalog:
     return bare_catalog(reading.with_ids(log, item).column(item), seed=reading.seed, name=item)
 
 
+def log_columns(log: Frame, reading: Reading, *, item: str | None = None) -> dict[str, str]:
+    """Part -> column of a log: user and item always, time, weight, event and session where they exist.
+
+    item: what the catalogue calls its ID column, tried first. A log of anonymous sessions has the session as its user.
+
+    Raises:
+        SchemaError: no column can be the user or the item.
+    """
+    found = {part: role(log, part, reading) for part in ("time", "weight", "event", "session")}
+    found["item"] = role(log, "item", reading, required=True, prefer=item)
+    found["user"] = role(log, "user", reading) or found["session"] or role(log, "user", reading, required=True)
+    return {part: name for part, name in found.items() if name is not None}
+
+
 def _events(log: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, Any]:
-    names = {part: role(log, part, reading) for part in ("time", "weight", "event", "session")}
-    item = role(log, "item", reading, required=True, prefer=catalog.schema.id)
-    user = role(log, "user", reading) or names["session"] or role(log, "user", reading, required=True)
-    assert user is not None
-    assert item is not None
-    if names["weight"] is not None and not pa.types.is_primitive(log.column(names["weight"]).type):
-        names["weight"] = None if "weight" not in reading.columns else names["weight"]
-    guessed = ", ".join(f"{part}={name}" for part, name in {"user": user, "item": item, **names}.items() if name)
-    reading.notes.append(f"{log.file}: columns read as {guessed}")
+    names = log_columns(log, reading, item=catalog.schema.id)
+    reading.notes.append(f"{log.file}: columns read as {', '.join(f'{part}={name}' for part, name in names.items())}")
     return reading.interactions(
-        log,
-        catalog,
-        user=user,
-        item=item,
-        time=names["time"],
-        weight=names["weight"],
-        event=names["event"],
-        session=names["session"],
-    )
+        log, catalog, user=names["user"], item=names["item"], time=names.get("time"), weight=names.get("weight"),
+        event=names.get("event"), session=names.get("session"),
+    )  # fmt: skip
 
 
 def _shown(frame: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, Impressions]:
@@ -228,10 +222,10 @@ def read_judged(
     queries: str | Path | None, judgments: str | Path | None, catalog: Catalog, reading: Reading
 ) -> tuple[Catalog, Queries, Judgments | None]:
     """A queries file (ID and text) and a judgments file (query, item, grade); either may be absent."""
-    judged = None if judgments is None else load_table(Path(judgments), reading, keep=(*_LOG_IDS, *_id_names()))
+    judged = None if judgments is None else load_table(Path(judgments), reading, keep=(*LOG_IDS, *ID_NAMES))
     if queries is not None:
-        frame = load_table(Path(queries), reading, keep=(*_LOG_IDS, *_id_names()))
-        id_name = next((n for n in frame.names if n.lower() in (*ROLES["query"][1:], *_id_names())), None)
+        frame = load_table(Path(queries), reading, keep=(*LOG_IDS, *ID_NAMES))
+        id_name = next((n for n in frame.names if n.lower() in (*ROLES["query"][1:], *ID_NAMES)), None)
         text = role(frame, "text", reading, required=True)
         assert text is not None
         ids = string_ids(frame.column(id_name or text))

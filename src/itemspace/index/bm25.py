@@ -17,7 +17,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
-from itemspace.index.lexical.analyze import AnalyzerConfig
+from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
 from itemspace.index.lexical.postings import Postings
 from itemspace.index.persist import read_header, write_header
 from itemspace.index.rows import Allowed, RowMap, check_rows
@@ -142,6 +142,16 @@ class BM25Index(Index):
         index._rows = RowMap.open(Path(folder))
         index._postings = Postings.open(Path(folder), tuple(header["fields"]), index.config)
         return index
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """What reads texts and queries."""
+        return self._held()[1].analyzer
+
+    @property
+    def segments(self) -> int:
+        """Runs of postings a search reads; few, however many changes there were."""
+        return len(self._held()[1].segments)
 
     def _held(self) -> tuple[RowMap, Postings]:
         if self._rows is None or self._postings is None:

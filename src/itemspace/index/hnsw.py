@@ -35,6 +35,8 @@ class HNSWConfig(Config):
     """Candidates explored by a search; more is slower and finds more."""
     storage: Literal["float32", "bfloat16", "float16", "int8"] = "bfloat16"
     """The type of the graph's own copy; candidates are scored again from the vectors as they came."""
+    plan: Literal["auto", "exact", "graph"] = "auto"
+    """How searches go: auto takes the cheaper way for each filter; the others always try that way first."""
     threads: int = Field(default=1, ge=0)
     """Threads that build (0: one per core). With more than one the graph is not reproducible."""
 
@@ -87,7 +89,7 @@ class HNSWIndex(Index):
         told = np.empty(len(values), object)
         for chosen, members in plans:
             told[members] = str(chosen)
-            if chosen.kind == "graph":
+            if (chosen.kind if self.config.plan == "auto" else self.config.plan) == "graph":
                 rows[members], scores[members] = self._by_graph(values[members], k, allowed.take(members), chosen)
                 short = members[(rows[members] >= 0).sum(1) < np.minimum(k, allowed.counts[members])]
                 told[short] += "; completed exactly"

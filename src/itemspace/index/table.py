@@ -157,8 +157,7 @@ class VectorTable:
         table = cls.__new__(cls)
         table.space, table.rows = space, RowMap.open(folder)
         # An empty array cannot be mapped.
-        mode = "r" if table.rows.slots else None
-        table._base = np.load(folder / "vectors.npy", mmap_mode=mode)
+        table._base = np.load(folder / "vectors.npy", mmap_mode="r" if table.rows.slots else None)
         table._tail = np.empty((0, table._base.shape[1]), table._base.dtype)
         table._norms = np.load(folder / "norms.npy")
         return table

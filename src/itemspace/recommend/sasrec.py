@@ -220,10 +220,13 @@ class SASRec(ScoringRecommender):
             )
 
     def _new_module(self, items: int) -> CausalBackbone:
+        import torch
+
         from itemspace.nn.causal import CausalBackbone, CausalConfig
 
-        names = CausalConfig.model_fields
-        return CausalBackbone(items, CausalConfig(**{name: getattr(self.config, name) for name in names}))
+        sizes = CausalConfig(**{name: getattr(self.config, name) for name in CausalConfig.model_fields})
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw on being made; the caller's state is not ours
+            return CausalBackbone(items, sizes)
 
     def _continue_from(self, warm: Self) -> None:
         """Start from another fit's weights; items it did not have keep their fresh ones."""

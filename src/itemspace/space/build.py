@@ -26,7 +26,7 @@ from itemspace.recipe import Recipe
 from itemspace.space import parts
 from itemspace.space.given import save_given
 from itemspace.space.histories import Histories
-from itemspace.space.layout import FORMAT, TYPE, Stages, adopt
+from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
 
 CHUNK = 50_000
 VECTORS = "text"
@@ -63,10 +63,7 @@ class Build:
                 f"{self.path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
                 "(the old one answers until the new one is complete), or choose another path."
             )
-        ours = ("CURRENT", "LOCK", "BUILDING", "stages")
-        if self.path.exists() and any(self.path.iterdir()) and not any((self.path / name).exists() for name in ours):
-            raise ArtifactError(f"{self.path} exists and is not a Space. Nothing was written.")
-        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT)
+        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT, beside=BESIDE)
         lock = FileLock(self.path / "BUILDING", what=f"{self.path}")
         lock.acquire()
         try:

@@ -25,7 +25,7 @@ from itemspace.recipe import Recipe
 from itemspace.search import FacetRequest, PageRequest, answer
 from itemspace.space import changes, reasons
 from itemspace.space.build import Build
-from itemspace.space.layout import FORMAT, TYPE
+from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
 from itemspace.store.contract import Store
@@ -106,7 +106,7 @@ class Space:
             raise ArtifactError(
                 f"{home}: its build did not finish. Run the same build again; it goes on where it stopped."
             )
-        artifact = Artifact.open(home, type=TYPE, format=FORMAT)
+        artifact = Artifact.open(home, type=TYPE, format=FORMAT, derived=DERIVED)
         manifest = artifact.manifest
         store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
         try:

@@ -91,21 +91,27 @@ class Live:
 
     def _follow_items(self, store: Store) -> None:
         changes = store.changes(self.version)
+        gone = None if self.catalog.live is None else np.flatnonzero(~self.catalog.live)
         if len(changes):
             self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
             alive = changes.rows[changes.live]
             ties = self.catalog.ids.ties
             if self.words is not None and len(alive):
                 fields, index = self.words
-                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties[alive])
+                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties)
             held = [self.dense, None if self.words is None else self.words[1]]
             for part in held:
                 if part is not None and len(changes.removed):
                     part.remove(changes.removed)
         if self.dense is not None and self.encoder is not None:
             rows, values = changes.vectors(VECTORS)
+            back = np.setdiff1d(np.intersect1d(changes.rows[changes.live], gone), rows) if gone is not None else ()
+            if len(back):  # brought back as they were: their vectors are older than the change
+                kept, all_values = store.vectors(VECTORS)
+                at = np.isin(kept, back)
+                rows, values = np.concatenate([rows, kept[at]]), np.concatenate([values, all_values[at]])
             if len(rows):
-                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties[rows])
+                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties)
         self.version = changes.version
 
     def _follow_events(self, store: Store) -> None:
@@ -141,7 +147,7 @@ class Live:
         rows, values = store.vectors(VECTORS)
         chunks = Dense(values, self.encoder.space).chunks(CHUNK)
         places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        return index.build(chunks, places, ties=self.catalog.ids.ties[rows], rng=derive(self.recipe.seed, "index"))
+        return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
 
     def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
         fields, index = fresh

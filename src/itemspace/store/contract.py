@@ -47,7 +47,7 @@ class Changes:
 
     version: the version caught up to. rows: int32 [n], ascending, items put, updated or removed. live: bool [n], False
     where removed. table: their columns as they are now, [n] rows. `vectors(name)` gives (rows, values) of the live items
-    whose vector was written after that version, which need not be the same items.
+    that were put, or whose vector was written, after that version; a price update is neither.
     """
 
     version: int
@@ -65,7 +65,7 @@ class Changes:
         return self.rows[~self.live]
 
     def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows int32 [m] and vectors [m, d] of live items written after the version asked about."""
+        """Rows int32 [m] and vectors [m, d] that an index must hold anew."""
         rows, values, _ = self._vectors(name)
         return rows, values
 

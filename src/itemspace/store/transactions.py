@@ -173,12 +173,15 @@ class Transactional(Store):
     def _transaction(self) -> Iterator[Commit]:
         """The commit to build on; whatever was appended when an error interrupts is taken back."""
         with self._guard:
-            base = self._tidied(self._acquire())
+            held = self._lock.held
+            latest = self._acquire()
             try:
-                yield base
+                yield self._tidied(latest)
             except BaseException:
                 self._forget()
                 self._heads = self._tables.recover(self._log.latest().tables)
+                if not held:
+                    self.release()
                 raise
 
     def _forget(self) -> None:

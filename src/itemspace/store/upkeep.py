@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from itemspace.store.commits import Commit, CommitLog
 from itemspace.store.contract import StoreConfig
-from itemspace.store.tables import VERSION, Pinned, Tables
+from itemspace.store.tables import LIVE, PUT, VERSION, Pinned, Tables, array_of
 
 BATCH = 65_536
 _WASTE = 1.5
@@ -24,7 +23,7 @@ def tidy(tables: Tables, config: StoreConfig, commit: Commit, *, logs: set[str],
     `logs` are the tables in which the newest entry of a row counts. The commit returned names the same content.
     """
     # A commit is written a moment after the tables it names: they are kept a little longer than it is.
-    keep = timedelta(seconds=1.1 * config.keep_seconds)
+    keep = 1.1 * config.keep_seconds
     versions, writes = dict(commit.tables), dict(commit.writes)
     for name, version in commit.tables.items():
         if not everything and writes.get(name, 0) < config.compact_after:
@@ -59,30 +58,35 @@ def rolled_back(now: Pinned, old: Pinned | None, version: int) -> Iterator[pa.Ta
         before[at >= 0] = old.keys.versions[at[at >= 0]]
     differs = keys.versions != before
     if old is not None:
-        yield from _restamped(old.lookup, keys.rows[differs & (before >= 0)], version, live=None)
-    added = differs & (before < 0) & keys.live
-    yield from _restamped(now.lookup, keys.rows[added], version, live=False)
+        yield from _restamped(old, keys.rows[differs & (before >= 0)], version)
+    yield from _restamped(now, keys.rows[differs & (before < 0) & keys.live], version, live=False)
 
 
 def all_entries(old: Pinned, version: int) -> Iterator[pa.Table]:
     """Every newest entry of `old`, stamped with `version`."""
-    yield from _restamped(old.lookup, old.keys.rows, version, live=None)
+    yield from _restamped(old, old.keys.rows, version)
 
 
-def _restamped(
-    lookup: Callable[[np.ndarray], pa.Table], rows: np.ndarray, version: int, *, live: bool | None
-) -> Iterator[pa.Table]:
+def _restamped(pinned: Pinned, rows: np.ndarray, version: int, *, live: bool | None = None) -> Iterator[pa.Table]:
     for start in range(0, len(rows), BATCH):
-        yield restamp(lookup(rows[start : start + BATCH]), version, live=live)
+        yield restamp(pinned.lookup(rows[start : start + BATCH]), version, live=live, put=True)
 
 
-def restamp(entries: pa.Table, version: int, *, live: bool | None = None) -> pa.Table:
-    """`entries` written again as `version` and, where given, as `live`."""
-    n = entries.num_rows
-    entries = entries.set_column(
-        entries.schema.get_field_index("_version"), VERSION, pa.array(np.full(n, version, np.int64))
-    )
-    if live is None:
-        return entries
-    at = entries.schema.get_field_index("_live")
-    return entries.set_column(at, pa.field("_live", pa.bool_()), pa.array(np.full(n, live)))
+def first_events(old: Pinned, count: int, batch_rows: int = 1_000_000) -> Iterator[pa.Table]:
+    """The events an older state held, in order."""
+    for start in range(0, max(count, 1), batch_rows):
+        part = old.read(where=f"_sequence >= {start} AND _sequence < {min(start + batch_rows, count)}")
+        yield part.take(pa.array(np.argsort(array_of(part, "_sequence"))))
+
+
+def restamp(entries: pa.Table, version: int, *, live: bool | None = None, put: bool = False) -> pa.Table:
+    """`entries` written again as `version`; as put then (of items), and as `live`, where given."""
+    stamp = pa.array(np.full(entries.num_rows, version, np.int64))
+    entries = _replaced(entries, VERSION, stamp)
+    if put and PUT.name in entries.schema.names:
+        entries = _replaced(entries, PUT, stamp)
+    return entries if live is None else _replaced(entries, LIVE, pa.array(np.full(entries.num_rows, live)))
+
+
+def _replaced(entries: pa.Table, field: pa.Field, values: pa.Array) -> pa.Table:
+    return entries.set_column(entries.schema.get_field_index(field.name), field, values)

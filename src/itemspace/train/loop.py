@@ -67,7 +67,7 @@ class Loop:
         self.seed, self.validate, self.metric, self.checkpoint = seed, validate, metric, checkpoint
         self.on_epoch = on_epoch
         self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.999)
+            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.epoch, self.best_epoch, self.best = 0, 0, -np.inf
         self.curve: dict[str, list[float]] = {"epoch": [], "loss": [], metric: []}

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from itemspace.core.errors import FilterError, nearest
 from itemspace.core.where.columns import ColumnType, Family, column_type, ticks
-from itemspace.core.where.limits import MAX_DEPTH, MAX_VALUES
+from itemspace.core.where.limits import MAX_DEPTH, MAX_NUMBER, MAX_VALUES
 from itemspace.core.where.tree import (
     And,
     Between,
@@ -50,10 +49,6 @@ class Checked:
             found = ticks(value, kind.unit)
             assert found is not None
             return found
-        return value
-
-    def element(self, column: str, value: Scalar) -> Any:
-        """A literal in the comparable form of a list column's elements."""
         return value
 
 
@@ -165,8 +160,9 @@ class _Checker:
 
     def value(self, node: Expression, kind: ColumnType, family: Family, value: Scalar, told: str) -> None:
         given: Family = "boolean" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
-        if given == "number" and (not isinstance(value, (int, float)) or not math.isfinite(value)):
-            raise self.refuse(node, f"{value!r} is not a value a filter can compare with.")
+        if given == "number" and (not isinstance(value, (int, float)) or not _usable(value)):
+            # The value is not shown: it may have no printed form at all.
+            raise FilterError(f"{quote_name(kind.name)} is compared with a number that is not finite or far too large.")
         if given == "text" and kind.unit is not None:
             if ticks(str(value), kind.unit) is None:
                 raise self.refuse(node, f"{told}; '{_short(value)}' is not a date like '2024-05-31' or time.")
@@ -180,6 +176,10 @@ class _Checker:
 def given_described(given: Family) -> str:
     """What a literal is, in words."""
     return {"boolean": "true or false", "number": "a number"}.get(given, "text")
+
+
+def _usable(value: int | float) -> bool:
+    return abs(value) < 10**MAX_NUMBER if isinstance(value, int) else math.isfinite(value)
 
 
 def _short(value: Scalar) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Literal
 
@@ -79,6 +79,8 @@ def _family(kind: pa.DataType) -> Family:
 def comparable(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The values as filters compare them: times as integer ticks, decimals as doubles, NaN as missing."""
     kind = column.type
+    if pa.types.is_float16(kind):
+        return comparable(column.cast(pa.float32()))
     if pa.types.is_floating(kind):
         missing = pc.is_nan(column)
         return pc.if_else(missing, pa.scalar(None, kind), column) if pc.any(missing).as_py() else column
@@ -105,11 +107,6 @@ def ticks(text: str, unit: str) -> Fraction | None:
     since = moment - _EPOCH
     microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return microseconds * _PER_MICROSECOND[unit]
-
-
-def moment_literal(value: date | datetime) -> str:
-    """A Python date or time as the text a filter compares it with."""
-    return value.isoformat()
 
 
 @dataclass(frozen=True)

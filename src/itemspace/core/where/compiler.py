@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itemspace.core.errors import FilterError
 from itemspace.core.selection import Selection
 from itemspace.core.where.check import Checked, check
 from itemspace.core.where.columns import Bound, comparable, fit
@@ -91,7 +90,8 @@ def _evaluate(node: Expression, table: pa.Table, checked: Checked) -> Any:
     assert isinstance(node, (Truth, Compare, In, Between, IsNull, Contains, StartsWith))
     column = table.column(node.column)
     if isinstance(node, IsNull):
-        return pc.is_null(column, nan_is_null=pa.types.is_floating(column.type))
+        found = _per_value(column, lambda v: pc.is_null(v, nan_is_null=pa.types.is_floating(v.type)))
+        return found.fill_null(True)  # a dictionary column's own nulls
     if isinstance(node, Compare) and isinstance(node.value, Column):
         other = table.column(node.value.name)
         return _KERNELS[node.operator](comparable(_decoded(column)), comparable(_decoded(other)))
@@ -141,7 +141,7 @@ def _leaf(node: Expression, values: Any, checked: Checked) -> Any:
         return pc.starts_with(values, node.value)
     assert isinstance(node, Contains)
     if checked.types[node.column].family == "list":
-        return _member(values, checked.element(node.column, node.value))
+        return _member(values, node.value)
     return pc.match_substring(values, str(node.value))
 
 
@@ -152,6 +152,8 @@ def _compare(values: Any, operator: Operator, value: Any) -> Any:
         if bound.always is not None:
             return _everywhere(values, bound.always)
         operator, value = bound.operator, bound.value
+    if pa.types.is_floating(values.type):
+        value = float(value)
     return _KERNELS[operator](values, pa.scalar(value, values.type))
 
 
@@ -160,6 +162,8 @@ def _in(values: Any, wanted: Sequence[Any]) -> Any:
     if pa.types.is_integer(values.type):
         fitting = [fit("=", value, values.type) for value in wanted]
         wanted = [bound.value for bound in fitting if bound.always is None]
+    elif pa.types.is_floating(values.type):
+        wanted = [float(value) for value in wanted]
     found = pc.is_in(values, value_set=pa.array(wanted, values.type))
     # Whether a missing value is in a list is unknown, as every comparison with it is.
     return found if not values.null_count else pc.if_else(values.is_valid(), found, pa.scalar(None, pa.bool_()))
@@ -189,14 +193,3 @@ def _member_of_chunk(lists: Any, value: Scalar) -> Any:
     mask[parents[np.asarray(hits.fill_null(False)).astype(bool, copy=False)]] = True
     missing = np.asarray(lists.is_null()) if lists.null_count else None
     return pa.array(mask, mask=missing)
-
-
-def require_expression(expression: Any) -> Expression:
-    """Refuse what is neither text nor an expression.
-
-    Raises:
-        FilterError: names the type that was given.
-    """
-    if not isinstance(expression, Expression):
-        raise FilterError(f"a filter is text or an expression, not {type(expression).__name__}.")
-    return expression

@@ -54,10 +54,10 @@ class _Parser:
         self.depth = 0
 
     def parse(self) -> Expression:
-        if self.token.kind == "end":
+        if self.ended:
             raise self.error("the filter is empty.")
         found = self.any_of()
-        if self.token.kind != "end":
+        if not self.ended:
             raise self.unexpected("`and`, `or` or the end")
         return found
 
@@ -66,6 +66,10 @@ class _Parser:
     @property
     def token(self) -> Token:
         return self.tokens[self.next]
+
+    @property
+    def ended(self) -> bool:
+        return self.token.kind == "end"
 
     def take(self) -> Token:
         token = self.token

@@ -6,14 +6,15 @@ unquoted: names stand between backquotes, text between single quotes with quotes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pyarrow as pa
 
 from itemspace.core.errors import FilterError
 from itemspace.core.where.check import check
-from itemspace.core.where.columns import ColumnType
+from itemspace.core.where.columns import Bound, ColumnType, fit, ticks
 from itemspace.core.where.tree import (
     And,
     Between,
@@ -25,11 +26,20 @@ from itemspace.core.where.tree import (
     In,
     IsNull,
     Not,
+    Operator,
     Or,
     Scalar,
     StartsWith,
     Truth,
 )
+
+_SECONDS = {
+    "day": Fraction(86_400),
+    "s": Fraction(1),
+    "ms": Fraction(1, 10**3),
+    "us": Fraction(1, 10**6),
+    "ns": Fraction(1, 10**9),
+}
 
 
 def to_sql(expression: Expression, schema: pa.Schema) -> str:
@@ -59,18 +69,20 @@ def _render(node: Expression, types: Mapping[str, ColumnType]) -> str:
     if isinstance(node, IsNull):
         return f"({name} IS NULL)"
     if isinstance(node, Compare):
-        right = identifier(node.value.name) if isinstance(node.value, Column) else _value(node.value, kind)
-        return f"({name} {node.operator} {right})"
+        if isinstance(node.value, Column):
+            return f"({name} {node.operator} {identifier(node.value.name)})"
+        return _compare(name, node.operator, node.value, kind)
     if isinstance(node, Between):
-        return f"({name} >= {_value(node.low, kind)} AND {name} <= {_value(node.high, kind)})"
+        return f"({_compare(name, '>=', node.low, kind)} AND {_compare(name, '<=', node.high, kind)})"
     if isinstance(node, In):
-        if not node.values:
-            return f"({name} IS NULL AND NULL)"
-        return f"({name} IN ({', '.join(_value(value, kind) for value in node.values)}))"
+        fitted = [_fit("=", value, kind) for value in node.values]
+        values = [_value(bound.value, kind) for bound in fitted if bound.always is None]
+        return f"({name} IN ({', '.join(values)}))" if values else _always(name, False)
     if isinstance(node, StartsWith):
         return f"starts_with({name}, {text(node.value)})"
     if kind.family == "list":
-        return f"array_has({name}, {_value(node.value, kind)})"
+        bound = _fit("=", node.value, kind)
+        return _always(name, False) if bound.always is not None else f"array_has({name}, {_value(bound.value, kind)})"
     return f"contains({name}, {text(str(node.value))})"
 
 
@@ -96,21 +108,60 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _compare(name: str, operator: Operator, value: Scalar, kind: ColumnType) -> str:
+    bound = _fit(operator, value, kind)
+    if bound.always is not None:
+        return _always(name, bound.always)
+    return f"({name} {bound.operator} {_value(bound.value, kind)})"
+
+
+def _always(name: str, answer: bool) -> str:
+    """`answer` where the column has a value, unknown where it has none."""
+    return f"({name} IS NOT NULL OR NULL)" if answer else f"({name} IS NULL AND NULL)"
+
+
+def _fit(operator: Operator, value: Scalar, kind: ColumnType) -> Bound:
+    """The comparison restated in the column's own type: engines round or refuse a literal that does not fit it."""
+    if kind.unit is not None:
+        found = ticks(str(value), kind.unit)
+        assert found is not None
+        return fit(operator, found, pa.int32() if kind.unit == "day" else pa.int64())
+    if pa.types.is_integer(_stored(kind)) and not isinstance(value, (bool, str)):
+        return fit(operator, value, _stored(kind))
+    return Bound(operator, value)
+
+
+def _stored(kind: ColumnType) -> pa.DataType:
+    """The type of a column's values (of its elements, for a list)."""
+    found = kind.arrow.value_type if kind.family == "list" else kind.arrow
+    return found.value_type if pa.types.is_dictionary(found) else found
+
+
 def _value(value: Scalar, kind: ColumnType) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):
-        return _moment(value, kind) if kind.unit is not None else text(value)
-    if isinstance(value, int):
+        return text(value)
+    if kind.unit is not None:
+        return _moment(int(value), kind)
+    if pa.types.is_integer(_stored(kind)):
         return str(value)
     # Plain decimal digits: an exponent is read differently by different parsers.
-    return format(Decimal(repr(value)), "f")
+    return format(Decimal(repr(float(value))), "f")
 
 
-def _moment(value: str, kind: ColumnType) -> str:
-    moment = datetime.fromisoformat(value.strip())
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    if pa.types.is_date(kind.arrow) and moment == datetime(moment.year, moment.month, moment.day):
+def _moment(tick: int, kind: ColumnType) -> str:
+    """A tick of the column's own unit as a literal.
+
+    Raises:
+        FilterError: a time no calendar writes (before year 1 or after 9999).
+    """
+    whole, part = divmod(Fraction(tick) * _SECONDS[str(kind.unit)], 1)
+    try:
+        moment = datetime(1970, 1, 1) + timedelta(seconds=int(whole))
+    except OverflowError:
+        raise FilterError("this time lies outside the calendar.") from None
+    if kind.unit == "day":
         return f"date '{moment.date().isoformat()}'"
-    return f"timestamp '{moment.isoformat(sep=' ')}'"
+    fraction = f".{int(part * 1_000_000_000):09d}" if part else ""
+    return f"timestamp '{moment.isoformat(sep=' ')}{fraction}'"

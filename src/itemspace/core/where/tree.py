@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -214,8 +213,6 @@ def literal(value: Scalar | Column) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a filter has no way to write an infinite or undefined number")
     return repr(value)
 
 

@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
-from itemspace.data.files import load_csv, load_jsonl
+from itemspace.data.files import load_csv
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import load_jsonl
 from itemspace.data.reader import Reader, Reading, bare_catalog, head, one
 
 _KINDS = {"asin": "id", "title": "text", "description": "text", "brand": "category", "categories": "list",

@@ -20,8 +20,9 @@ import pyarrow as pa
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
-from itemspace.data.files import load_csv, load_jsonl
+from itemspace.data.files import load_csv
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import load_jsonl
 from itemspace.data.reader import Reader, Reading, bare_catalog, head, one
 from itemspace.data.readers.amazon_2014 import _price
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
-from itemspace.data.files import from_records, load_json
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import from_records, load_json
 from itemspace.data.reader import Reader, Reading, one
 
 ITEM_KINDS = {"item_id": "id", "title": "text", "description": "text", "brand": "category", "categories": "list"}

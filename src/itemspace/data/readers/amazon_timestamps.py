@@ -17,8 +17,8 @@ from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
 from itemspace.core.ids import string_ids
-from itemspace.data.files import load_jsonl
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import load_jsonl
 from itemspace.data.reader import Reader, Reading, bare_catalog, head
 
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
-from itemspace.data.files import from_records, load_csv, typed
+from itemspace.data.files import load_csv, typed
+from itemspace.data.jsons import from_records
 from itemspace.data.reader import Reader, Reading, queries_of
 from itemspace.data.rejects import Rejects
 

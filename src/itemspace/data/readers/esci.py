@@ -23,6 +23,7 @@ import pyarrow.parquet
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
+from itemspace.core.ids import string_ids
 from itemspace.data.columns import mask
 from itemspace.data.files import load_parquet
 from itemspace.data.frame import Frame
@@ -100,7 +101,8 @@ class EsciReader(Reader):
 
 def _identified(frame: Frame, several: bool) -> Frame:
     """`frame` with `item_id`: the product ID, behind its locale when there are several."""
-    ids = frame.column("product_id")
+    ids = string_ids(frame.column("product_id"))
     if several:
-        ids = pc.binary_join_element_wise(frame.column("product_locale"), ids, "/")
+        slash = pa.scalar("/", pa.large_string())
+        ids = pc.binary_join_element_wise(string_ids(frame.column("product_locale")), ids, slash)
     return frame.with_column("item_id", ids)

@@ -93,10 +93,11 @@ def _described(items: Frame, file: Path, reading: Reading) -> Frame:
     """`items` with the film descriptions whose "title (year)" is theirs."""
     reading.files.append(file.name)
     extra = load_lines(file, reading.rejects, separator="::", names=_EXTRA)
-    titles = pc.binary_join_element_wise(
-        extra.column("title"), pc.binary_join_element_wise("(", extra.column("year"), ")", ""), " "
-    )
-    at = pc.index_in(items.column("title"), titles)
+    dated = zip(extra.column("title").to_pylist(), extra.column("year").to_pylist(), strict=True)
+    titles = pa.array([f"{title} ({year})" for title, year in dated], pa.large_string())
+    # MovieLens files an article last ("Matrix, The (1999)"), the descriptions first.
+    natural = pc.replace_substring_regex(items.column("title"), r"^(.*), (The|A|An) (\(\d{4}\))$", r"\2 \1 \3")
+    at = pc.index_in(natural, titles)
     reading.notes.append(f"{file.name}: {len(items) - at.null_count:,} of {len(items):,} items found by title and year")
     for name in ("director", "writer", "cast", "plot", "poster"):
         items = items.with_column(name, extra.column(name).take(at))

@@ -25,8 +25,9 @@ from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
 from itemspace.data.columns import mask
-from itemspace.data.files import decoded, load_json, load_jsonl, read_bytes
+from itemspace.data.files import decoded, read_bytes
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import load_json, load_jsonl
 from itemspace.data.reader import Reader, Reading, head, one
 from itemspace.data.rejects import Rejects
 
@@ -43,16 +44,14 @@ class S3RecReader(Reader):
     @classmethod
     def matches(cls, path: Path) -> bool:
         if path.is_dir():
-            beside = [p for p in path.glob("*.txt") if path.joinpath(f"{p.stem}_item2attributes.json").exists()]
-            lone = path / "sequential_data.txt"
-            return any(cls.matches(p) for p in [*beside, *([lone] if lone.exists() else [])])
+            return any(cls.matches(file) for file in _candidates(path))
         if path.suffix != ".txt":
             return False
-        lines = head(path).split(b"\n")[:-1][:5]
+        lines = head(path).split(b"\n")[:-1][:2]
         return bool(lines) and all(_LINE.match(line) and _numeric(line) for line in lines)
 
     def read(self, path: Path, reading: Reading) -> Dataset:
-        file = path if path.is_file() else next(iter(sorted(p for p in path.glob("*.txt") if self.matches(p))), None)
+        file = path if path.is_file() else next(iter(_candidates(path)), None)
         if file is None:
             raise DataError("no file of `user item item ...` lines is in this folder.", file=str(path))
         reading.files.append(file.name)
@@ -76,6 +75,13 @@ class S3RecReader(Reader):
             texts = [[str(a) for a in known[i]] if i in known else None for i in ids.to_pylist()]
             table = table.append_column("attributes", pa.array(texts, pa.list_(pa.string())))
         return Frame.of(table, file.name)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Files that may hold the sequences: named as published, with their attributes beside."""
+    beside = [f for f in sorted(folder.glob("*.txt")) if folder.joinpath(f"{f.stem}_item2attributes.json").exists()]
+    lone = folder / "sequential_data.txt"
+    return [*beside, *([lone] if lone.exists() else [])]
 
 
 def _numeric(line: bytes) -> bool:

@@ -34,8 +34,9 @@ import pyarrow as pa
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
-from itemspace.data.files import from_records, load_lines, read_bytes
+from itemspace.data.files import load_lines, read_bytes
 from itemspace.data.frame import Frame
+from itemspace.data.jsons import from_records
 from itemspace.data.reader import Reader, Reading, head, queries_of
 from itemspace.data.rejects import Rejects
 

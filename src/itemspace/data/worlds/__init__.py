@@ -1,1 +1,46 @@
-"""Generators with a known best answer and a dial that takes it away."""
+"""Worlds: generated data with a known best answer, and a `randomness` dial that takes it away.
+
+- `markov`: the next item follows from the last one. Sequential models.
+- `checkerboard`: groups of users like groups of items. Collaborative filtering.
+- `popularity_drift`: fashions come and go. Time-aware popularity.
+- `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
+- `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
+
+At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
+`best_possible_ndcg` (search) say what the predictor that knows the truth expects, so tests have a floor and a ceiling.
+"""
+
+from itemspace.data.worlds.base import (
+    World,
+    best_possible,
+    best_possible_ndcg,
+    chance_level,
+    conditional,
+    uniform_level,
+)
+from itemspace.data.worlds.checkerboard import CommunityTruth, checkerboard
+from itemspace.data.worlds.markov import MarkovTruth, markov
+from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
+from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
+from itemspace.data.worlds.topics import TopicsTruth, topics
+
+__all__ = [
+    "CommunityTruth",
+    "DriftTruth",
+    "MarkovTruth",
+    "ShopTruth",
+    "TopicsTruth",
+    "World",
+    "best_possible",
+    "best_possible_ndcg",
+    "chance_level",
+    "checkerboard",
+    "conditional",
+    "demo_shop",
+    "markov",
+    "popularity_drift",
+    "shop_world",
+    "topics",
+    "uniform_level",
+    "write_shop",
+]

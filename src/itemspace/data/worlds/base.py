@@ -90,19 +90,14 @@ def conditional(truth: NextItem, requests: Requests, task: Task) -> np.ndarray:
     return np.divide(chance, total, out=chance, where=total > 0)
 
 
-def chance_level(task: Task, metric: str = "mrr") -> float:
-    """The expected metric of ranking the allowed items at random, on one-target requests of `task`."""
-    size = task.candidates.size if task.candidates is not None else None
-    items = None if task.requests.history is None else task.requests.history.items
-    if size is None:
-        raise RequestError(
-            "chance_level needs a task with candidates; use uniform_level(n, metric) for a whole catalogue."
-        )
-    allowed = np.full(len(task), task.candidates.count if task.candidates is not None else 0)
-    if task.exclude_history and items is not None and task.candidates is not None:
-        pairs = np.unique(items.groups.astype(np.int64) * size + items.values)
-        pairs = pairs[task.candidates.mask[pairs % size]]
-        allowed = allowed - np.bincount(pairs // size, minlength=len(task))
+def chance_level(task: Task, items: int, metric: str = "mrr") -> float:
+    """The expected metric of ranking what `task` allows at random, on one-target requests over `items` items."""
+    candidate = np.ones(items, bool) if task.candidates is None else task.candidates.mask
+    allowed = np.full(len(task), int(candidate.sum()))
+    if task.exclude_history and task.requests.history is not None:
+        had = task.requests.history.items
+        pairs = np.unique(had.groups.astype(np.int64) * items + had.values)
+        allowed -= np.bincount((pairs // items)[candidate[pairs % items]], minlength=len(task))
     return float(np.mean(uniform_level(allowed, metric)))
 
 
@@ -111,6 +106,40 @@ def uniform_level(n: np.ndarray | int, metric: str = "mrr") -> np.ndarray:
     n = np.asarray(n)
     gains = rank_gain(metric)(np.arange(1, int(n.max(initial=1)) + 1, dtype=float))
     return np.concatenate(([0.0], np.cumsum(gains)))[n] / np.maximum(n, 1)
+
+
+def best_possible_ndcg(task: Task, items: int, randomness: float = 0.0, k: int = 10) -> float:
+    """The expected nDCG@k, in [0, 1], of the best ranking of a world whose dial gives grades to random items.
+
+    With chance 1 - randomness a query's grades are as the world says and the best ranking scores 1; otherwise any
+    ranking of the `items` items expects the mean grade at every position. Gains are the grades; queries without a
+    grade above 0 are left out.
+    """
+    ideal = task.judgments.ideal_gains(k)
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    best = ideal @ discount
+    asked = best > 0
+    total = np.bincount(task.judgments.items.groups, weights=task.judgments.grades, minlength=len(task))
+    at_random = total[asked] / items * discount[: min(k, items)].sum() / best[asked]
+    return float(np.mean(1 - randomness + randomness * at_random)) if asked.any() else 0.0
+
+
+def scrambled(grades: np.ndarray, randomness: float, rng: np.random.Generator) -> np.ndarray:
+    """For a share of the queries the grades [q, items] go to items at random (the same grades, other items)."""
+    lost = rng.random(len(grades)) < randomness
+    out = grades.copy()
+    out[lost] = rng.permuted(grades[lost], axis=1)
+    return out
+
+
+def columns_of(requests: Requests, *columns: str) -> None:
+    """Refuse requests that lack any of `columns`.
+
+    Raises:
+        RequestError: names the first missing one.
+    """
+    for column in columns:
+        requests.require(column, by="the truth of this world")
 
 
 def check_dial(randomness: float) -> float:
@@ -134,6 +163,15 @@ def numbered(prefix: str, n: int) -> list[str]:
     """External IDs "prefix0007"."""
     width = len(str(max(n - 1, 1)))
     return [f"{prefix}{i:0{width}d}" for i in range(n)]
+
+
+def coined_words(rng: np.random.Generator, n: int) -> np.ndarray:
+    """`n` different pronounceable words of letters only [n], of three syllables."""
+    consonants, vowels = list("bdfgklmnprstvz"), list("aeiou")
+    syllables = np.array([c + v for c in consonants for v in vowels], object)
+    size = len(syllables)
+    code = rng.choice(size**3, n, replace=False)
+    return syllables[code // size**2] + syllables[code // size % size] + syllables[code % size]
 
 
 def draw_columns(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
-from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, numbered
+from itemspace.core.seeding import RNG, as_seed, derive
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, numbered
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class CommunityTruth:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items] by the user's block; histories play no role beyond what the task excludes."""
+        columns_of(requests, "user")
         assert requests.user is not None
         own = self.user_block[requests.user][:, None] == self.item_block
         return _preference(own, self.randomness)
@@ -55,10 +56,10 @@ def checkerboard(
     Raises:
         ValueError: a history could use up its whole block (`length[1]` at least items // blocks).
     """
-    randomness = check_dial(randomness)
+    randomness, seed = check_dial(randomness), as_seed(rng)
     if length[1] >= items // blocks:
         raise ValueError(f"histories of up to {length[1]} exhaust blocks of {items // blocks} items")
-    shape, draws = derive(rng, "checkerboard", "blocks"), derive(rng, "checkerboard", "events")
+    shape, draws = derive(seed, "checkerboard", "blocks"), derive(seed, "checkerboard", "events")
     item_block = shape.permutation(np.arange(items) % blocks)
     user_block = shape.permutation(np.arange(users) % blocks)
     lengths = draws.integers(length[0], length[1] + 1, users)
@@ -85,5 +86,6 @@ def checkerboard(
     block_of_row[row] = item_block
     block_of_user[events.users.find(user_names)] = user_block
     parameters = {"items": items, "users": users, "blocks": blocks, "length": length}
-    data = Dataset(catalog, events, name="checkerboard", source={"world": "checkerboard", **parameters})
+    source = {"world": "checkerboard", **parameters, "randomness": randomness, "seed": seed}
+    data = Dataset(catalog, events, name="checkerboard", source=source)
     return World(data, CommunityTruth(block_of_user, block_of_row, randomness), randomness, parameters)

@@ -9,8 +9,8 @@ import numpy as np
 from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
-from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, distinct, numbered
+from itemspace.core.seeding import RNG, as_seed, derive
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, distinct, numbered
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class MarkovTruth:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items]: the chain's row of each history's last item, mixed with the uniform."""
+        columns_of(requests, "history")
         assert requests.history is not None
         items = requests.history.items
         last = items.values[items.offsets[1:] - 1]
@@ -55,8 +56,8 @@ def markov(
     expects. What a model of the items' popularity, of the set of past items, or of any but the last item can learn
     is chance, whatever the dial: the chain's stationary distribution is near uniform.
     """
-    randomness = check_dial(randomness)
-    shape, walk = derive(rng, "markov", "chain"), derive(rng, "markov", "walk")
+    randomness, seed = check_dial(randomness), as_seed(rng)
+    shape, walk = derive(seed, "markov", "chain"), derive(seed, "markov", "walk")
     # Successors differ from their item: n - 1 others, shifted past the item itself.
     successors = distinct(shape, items, branching, items - 1)
     successors = (successors + 1 + np.arange(items)[:, None]) % items
@@ -82,5 +83,6 @@ def markov(
     in_rows = np.empty_like(successors)
     in_rows[row] = row[successors]
     parameters = {"items": items, "users": users, "length": length, "branching": branching, "decay": decay}
-    data = Dataset(catalog, events, name="markov", source={"world": "markov", **parameters, "randomness": randomness})
+    source = {"world": "markov", **parameters, "randomness": randomness, "seed": seed}
+    data = Dataset(catalog, events, name="markov", source=source)
     return World(data, MarkovTruth(in_rows, weights, randomness), randomness, parameters)

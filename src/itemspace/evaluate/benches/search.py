@@ -155,7 +155,7 @@ def bench(
             run = evaluate(made.arm(name, train), whole, METRICS, name=name)
             runs[name].append(_only(run, keep))
     return report_of(
-        runs,
+        {name: [_averaged(each)] for name, each in runs.items()},
         whole,
         baseline=names[0],
         title=f"Search on {data.name}",
@@ -187,3 +187,15 @@ def _only(run: Evaluation, keep: np.ndarray) -> Evaluation:
         name: replace(per_query, skipped=per_query.skipped | ~keep) for name, per_query in run.values.items()
     }
     return replace(run, values=values)
+
+
+def _averaged(runs: Sequence[Evaluation]) -> Evaluation:
+    """One evaluation: every query's mean over the splits that held it out (a query never held out is skipped)."""
+    values: dict[str, Any] = {}
+    for name in runs[0].values:
+        table = np.stack([run.values[name].masked for run in runs])
+        counted = ~np.isnan(table)
+        times = counted.sum(0)
+        mean = np.where(counted, table, 0.0).sum(0) / np.maximum(times, 1)
+        values[name] = replace(runs[0].values[name], values=mean, skipped=times == 0)
+    return replace(runs[0], values=values, seconds=sum(run.seconds for run in runs))

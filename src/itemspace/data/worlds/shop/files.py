@@ -39,8 +39,11 @@ def shop_tables(world: World) -> dict[str, pa.Table]:
     """The shop's files as tables, by name without suffix."""
     data = world.data
     events, shown, queries, judgments = data.interactions, data.impressions, data.queries, data.judgments
-    assert events is not None and shown is not None and queries is not None and judgments is not None
-    assert shown.query is not None and shown.user is not None and shown.users is not None and events.event is not None
+    # A shop always has all of it; the type checker cannot know.
+    assert events is not None and events.time is not None and events.event is not None  # noqa: PT018
+    assert shown is not None and shown.query is not None  # noqa: PT018
+    assert shown.user is not None and shown.users is not None  # noqa: PT018
+    assert queries is not None and judgments is not None  # noqa: PT018
     in_time = np.argsort(events.time, kind="stable")
     return {
         "items": data.catalog.table.sort_by("item_id"),
@@ -48,7 +51,7 @@ def shop_tables(world: World) -> dict[str, pa.Table]:
             {
                 "user_id": _names(events.users, events.user[in_time]),
                 "item_id": _names(events.items, events.item[in_time]),
-                "timestamp": events.time[in_time] if events.time is not None else None,
+                "timestamp": events.time[in_time],
                 "event": pa.array(events.events).take(pa.array(events.event[in_time])),
             }
         ),

@@ -166,7 +166,7 @@ def _coded(what: str, codes: np.ndarray) -> pa.Array:
 
 
 def _feature_lists(features: np.ndarray) -> pa.Array:
-    owner, feature = np.nonzero(features)
+    feature = np.nonzero(features)[1]
     offsets = np.concatenate(([0], np.cumsum(features.sum(1)))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), _coded("features", feature))
 

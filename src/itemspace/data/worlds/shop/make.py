@@ -14,7 +14,7 @@ from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Queries
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
-from itemspace.data.worlds.base import DAY, START, World, check_dial, numbered
+from itemspace.data.worlds.base import DAY, START, World, check_dial, numbered, scrambled
 from itemspace.data.worlds.shop import search
 from itemspace.data.worlds.shop.items import KINDS, SPAN, Items, draw_items, to_table
 from itemspace.data.worlds.shop.users import Demand, draw_events, draw_users
@@ -93,7 +93,7 @@ def shop_world(
 
     wanted = search.draw_queries(of_rows, queries, derive(seed, "shop", "queries"))
     true = search.grades(wanted, of_rows)
-    graded = search.scrambled(true, randomness, derive(seed, "shop", "dial"))
+    graded = scrambled(true, randomness, derive(seed, "shop", "dial"))
     judgments = search.judge(graded, wanted, of_rows, derive(seed, "shop", "judgments"))
     shown = search.show(graded, of_rows, users, lists, derive(seed, "shop", "lists"))
     parameters = {"items": items, "users": users, "queries": queries, "lists": lists, "mean_length": mean_length}

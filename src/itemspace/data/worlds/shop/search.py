@@ -23,7 +23,8 @@ CHEAP = 0.33
 
 @dataclass(frozen=True)
 class Wanted:
-    """What each query asks for [q]: a noun, and -1 or the code of a color, feature, brand, size; `cheap`; a product.
+    """What each query asks for [q]: a noun, and -1 or the code of a color, feature, brand, size; `cheap`; a product
+    (its number in `product_names`).
 
     group: index into GROUPS. text: how it is said.
     """
@@ -65,13 +66,21 @@ def draw_queries(items: Items, n: int, rng: np.random.Generator) -> Wanted:
     _, first = np.unique(text.astype(str), return_index=True)
     keep = np.sort(first)[:n]
     return Wanted(
-        group[keep],
-        nouns[picked.kind][keep],
-        *(codes[name][keep] for name in ("color", "feature", "brand", "size")),
-        is_in["price"][keep],
-        np.where(model, picked.product, -1)[keep],
-        tuple(str(one) for one in text[keep]),
+        group=group[keep],
+        noun=nouns[picked.kind][keep],
+        color=codes["color"][keep],
+        feature=codes["feature"][keep],
+        brand=codes["brand"][keep],
+        size=codes["size"][keep],
+        cheap=is_in["price"][keep],
+        product=np.where(model, product_names(picked), -1)[keep],
+        text=tuple(str(one) for one in text[keep]),
     )
+
+
+def product_names(items: Items) -> np.ndarray:
+    """One number per brand, model and model number [n]: what a shopper types to get exactly this product."""
+    return (items.brand * len(words.MODELS) + items.model) * 1000 + items.model_number
 
 
 def _texts(picked: Items, noun: np.ndarray, group: np.ndarray, codes: dict[str, np.ndarray]) -> list[str]:
@@ -116,12 +125,12 @@ def grades(wanted: Wanted, items: Items) -> np.ndarray:
         (wanted.size, wanted.size[:, None] == items.size),
         (np.where(wanted.cheap, 0, -1), np.broadcast_to(cheap, right.shape)),
     ]
-    asked = sum((code >= 0).astype(int) for code, _ in wishes)[:, None]
-    met = sum((code >= 0)[:, None] & held for code, held in wishes)
+    asked = np.sum([code >= 0 for code, _ in wishes], axis=0)[:, None]
+    met = np.sum([(code >= 0)[:, None] & held for code, held in wishes], axis=0)
     grade = np.where(right, np.where(met == asked, 3, np.where((asked >= 2) & (met == asked - 1), 2, 1)), 0)
     grade = np.where(near & (asked > 0) & (met == asked), 1, grade)
     by_model = (wanted.product >= 0)[:, None]
-    model_grade = np.where(wanted.product[:, None] == items.product, 3, (right & (met == asked)).astype(int))
+    model_grade = np.where(wanted.product[:, None] == product_names(items), 3, (right & (met == asked)).astype(int))
     return np.where(by_model, model_grade, grade).astype(np.int8)
 
 
@@ -132,14 +141,6 @@ def _cheap_below(items: Items) -> np.ndarray:
     starts = np.concatenate(([0], np.cumsum(size)))[:-1]
     at = np.minimum(starts + (CHEAP * np.maximum(size - 1, 0)).astype(int), len(items) - 1)
     return items.price[order][at]
-
-
-def scrambled(grade: np.ndarray, randomness: float, rng: np.random.Generator) -> np.ndarray:
-    """For a share of the queries the grades [q, items] go to items at random (the same grades, other items)."""
-    lost = rng.random(len(grade)) < randomness
-    out = grade.copy()
-    out[lost] = rng.permuted(grade[lost], axis=1)
-    return out
 
 
 def judge(true: np.ndarray, wanted: Wanted, items: Items, rng: np.random.Generator, *, zeros: int = 40) -> Judgments:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from itemspace.core.requests import Requests
-from itemspace.data.worlds.base import DAY, START, draw_columns
+from itemspace.data.worlds.base import DAY, START, columns_of, draw_columns
 from itemspace.data.worlds.shop import words
 from itemspace.data.worlds.shop.items import SPAN, Items
 
@@ -88,13 +88,16 @@ class Demand:
 
     def probabilities(self, requests: Requests) -> np.ndarray:
         """[q, items]: the exact chance of each item to be next, at each request's `as_of`, given user and history."""
-        assert requests.history is not None and requests.user is not None and requests.as_of is not None
+        columns_of(requests, "history", "user", "as_of")
+        assert requests.history is not None
+        assert requests.user is not None
+        assert requests.as_of is not None
         history, second, n = requests.history.items, requests.as_of, len(self.items)
         everything = np.arange(n)
         free = self.items.released[None, :] <= second[:, None]
         free[history.groups, history.values] = False
         has = history.lengths > 0
-        last = np.full(len(second), -1)
+        last: np.ndarray = np.full(len(second), -1)
         last[has] = self.items.kind[history.values[history.offsets[1:][has] - 1]]
         weight = self.liking(requests.user, np.broadcast_to(everything, free.shape)) * free
         one_hot = np.zeros((n, len(words.kinds())))
@@ -121,7 +124,7 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
     second = _times(lengths, rng)
     members, size = _by_kind(demand.items.kind)
     seen = np.zeros((n, len(demand.items)), bool)
-    last = np.full(n, -1)
+    last: np.ndarray = np.full(n, -1)
     chosen = np.full((n, steps), -1, np.int64)
     for step in range(steps):
         active = np.flatnonzero(lengths > step)
@@ -133,12 +136,12 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
         chosen[active[taken], step] = item[taken]
         seen[active[taken], item[taken]] = True
         last[active[taken]] = demand.items.kind[item[taken]]
-    user, step = np.nonzero(chosen >= 0)
+    user, place = np.nonzero(chosen >= 0)
     event = rng.choice(3, len(user), p=[0.6, 0.15, 0.25]).astype(np.int16)
     return {
         "user": user,
-        "item": chosen[user, step],
-        "time": second[user, step],
+        "item": chosen[user, place],
+        "time": second[user, place],
         "event": event,
         "events": ("view", "cart", "purchase"),
     }

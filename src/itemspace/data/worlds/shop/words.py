@@ -159,8 +159,14 @@ def kinds() -> tuple[Kind, ...]:
     out = []
     for line in _KINDS.strip().splitlines():
         cell = [part.strip() for part in line.split("|")]
-        lists = [several(part) for part in cell[8:12]]
-        out.append(Kind(*cell[:4], float(cell[4]), cell[5], int(cell[6]), cell[7], *lists))
+        name, noun, department, category, price, activity, season, shape = cell[:8]
+        materials, features, sizes, goes_with = (several(part) for part in cell[8:12])
+        out.append(
+            Kind(
+                name, noun, department, category, float(price), activity, int(season), shape,
+                materials, features, sizes, goes_with,
+            )
+        )  # fmt: skip
     return tuple(out)
 
 
@@ -187,10 +193,10 @@ def affinity() -> np.ndarray:
 @cache
 def names(what: str) -> tuple[str, ...]:
     """The vocabulary of an attribute, in code order: features, colors, brands, materials, sizes (code 0: none), nouns."""
-    everything = {
-        "features": FEATURES,
-        "colors": COLORS,
-        "brands": BRANDS,
+    everything: dict[str, list[str]] = {
+        "features": list(FEATURES),
+        "colors": list(COLORS),
+        "brands": list(BRANDS),
         "materials": sorted({m for kind in kinds() for m in kind.materials}),
         "sizes": ["", *sorted({s for kind in kinds() for s in kind.sizes})],
         "nouns": sorted({kind.noun for kind in kinds()}),
