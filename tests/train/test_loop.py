@@ -87,7 +87,7 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path, die_in):
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
-def test_another_seeds_checkpoint_is_not_continued(tmp_path):
+def test_a_checkpoint_of_another_training_is_not_continued(tmp_path):
     path = tmp_path / "run.safetensors"
     config = LoopConfig(epochs=2, patience=None)
     loop(config, checkpoint=path)[0].run()

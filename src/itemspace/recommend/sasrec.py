@@ -14,6 +14,7 @@ from pydantic import Field
 from itemspace.core.config import Config
 from itemspace.core.contracts import Budget, DatasetLike, FitReport
 from itemspace.core.extras import require
+from itemspace.core.hashing import fingerprint
 from itemspace.core.interactions import Interactions
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
@@ -118,6 +119,7 @@ class SASRec(ScoringRecommender):
             lambda epoch_rng: self._batches(events.histories, epoch_rng),
             LoopConfig(**{name: getattr(self.config, name) for name in shared}),
             seed=seed,
+            identity=fingerprint(events.fingerprint, self.config.model_dump(exclude={"epochs", "patience"})),
             validate=None if valid is None else lambda: self.validate(valid).ndcg(10),
             checkpoint=self.checkpoint,
             on_epoch=self.on_epoch,
