@@ -67,7 +67,7 @@ def test_the_callers_random_state_is_left_alone():
 
 @pytest.mark.parametrize("die_in", [0, 1, 4])
 def test_a_killed_run_continues_to_the_same_result(tmp_path, die_in):
-    figures = lambda module: lambda: -float(abs(module.weight.mean() - 0.4))  # noqa: E731
+    figures = lambda module: lambda: -float(abs(module.weight.detach().mean() - 0.4))  # noqa: E731
     config = LoopConfig(epochs=6, learning_rate=0.05, patience=None)
     whole, a = loop(config)
     whole.validate = figures(a)
