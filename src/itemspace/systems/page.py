@@ -88,7 +88,8 @@ def told(finding: Mapping[str, Any] | None) -> str:
         return ""
     if finding["verdict"] == "not measured":
         return f"not measured ({_cell(finding['why'])})"
-    return f"{finding['verdict']} ({finding['mean']:.4f}, {finding['low']:.4f} to {finding['high']:.4f})"
+    why = f"; {_cell(finding['why'])}" if finding.get("why") else ""
+    return f"{finding['verdict']} ({finding['mean']:.4f}, {finding['low']:.4f} to {finding['high']:.4f}{why})"
 
 
 def _mean(values: Sequence[float | None] | None) -> str:
