@@ -180,7 +180,10 @@ def test_temporal_shares_cut_by_the_number_of_events_and_dates_are_utc():
     catalog = Catalog.from_table(pa.table({"item_id": [str(i) for i in range(10)]}))
     rng = np.random.default_rng(0)
     events = Interactions.from_columns(
-        rng.integers(0, 20, 1000).astype(str), rng.integers(0, 10, 1000).astype(str), items=catalog.ids, time=np.arange(1000)
+        rng.integers(0, 20, 1000).astype(str),
+        rng.integers(0, 10, 1000).astype(str),
+        items=catalog.ids,
+        time=np.arange(1000),
     )
     split = splits.global_temporal(Dataset(catalog, events), valid_share=0.2, test_share=0.1)
     assert len(split.train.interactions) == 700
@@ -326,7 +329,10 @@ def test_query_splits_share_no_text_and_keep_their_judgments(n, share, seed):
     assert len(set(one.requests.text)) == round((n - 1) * share)
     wanted = {}
     for i, text in enumerate(texts):
-        items, grades = judgments.items[i], judgments.grades[judgments.items.offsets[i] : judgments.items.offsets[i + 1]]
+        items, grades = (
+            judgments.items[i],
+            judgments.grades[judgments.items.offsets[i] : judgments.items.offsets[i + 1]],
+        )
         wanted.setdefault(text, []).append(sorted(zip(items.tolist(), grades.tolist(), strict=True)))
     for task in (one, other):
         assert not task.exclude_history
