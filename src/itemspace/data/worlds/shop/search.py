@@ -47,12 +47,13 @@ def draw_queries(items: Items, n: int, rng: np.random.Generator) -> Wanted:
     """
     drawn = 3 * n  # short queries repeat: the first n different ones are kept
     group = np.arange(drawn) % len(GROUPS)
-    sized = np.flatnonzero(items.size > 0)
-    if len(sized) == 0:
-        group[group == GROUPS.index("size")] = GROUPS.index("color")
     about = rng.integers(0, len(items), drawn)
-    of_size = group == GROUPS.index("size")
-    about[of_size] = sized[rng.integers(0, max(len(sized), 1), int(of_size.sum()))]
+    for name, fitting in (("size", items.size > 0), ("price", items.price <= _cheap_below(items)[items.kind])):
+        here, choices = group == GROUPS.index(name), np.flatnonzero(fitting)
+        if len(choices):
+            about[here] = choices[rng.integers(0, len(choices), int(here.sum()))]
+        else:
+            group[here] = GROUPS.index("color")
     picked = items.take(about)
     is_in = {name: group == number for number, name in enumerate(GROUPS)}
     featured = is_in["feature"] | is_in["paraphrase"] | (is_in["price"] & (rng.random(drawn) < 0.5))
