@@ -111,6 +111,11 @@ def test_no_training_impression_tells_of_a_held_out_event(data):
         shown = split.train.impressions
         assert not set(zip(shown.user.tolist(), shown.item.tolist(), strict=True)) & set(held)
         assert (shown.user < 0).sum() == (data.impressions.user < 0).sum()
+        if make is splits.leave_one_out and data.order == "time":
+            first = dict.fromkeys(range(len(events.users)), NEW)
+            for user, times in enumerate(events.history_times.to_lists()):
+                first[user] = times[-2] if len(times) >= 3 else NEW
+            assert all(t < first.get(u, NEW) for u, t in zip(shown.user.tolist(), shown.time.tolist(), strict=True))
 
 
 @given(logs(timed=True))
