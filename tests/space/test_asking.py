@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from itemspace.core.errors import FilterError, RequestError
+from itemspace.core.files import read_json
+from itemspace.core.plugins import find
 from itemspace.data.splits import query_task
 from itemspace.evaluate import evaluate
 from itemspace.space import Space
@@ -172,8 +174,15 @@ def test_measures_search_and_recommendation(space):
     reports = space.evaluate(k=10)
     assert set(reports) == {"search", "recommendation"}
     assert 0 < reports["search"].value("ndcg@10", "hybrid") <= 1
-    learned = reports["recommendation"].value("ndcg@10", "EASE")
+    learned = reports["recommendation"].value("ndcg@10", reports["recommendation"].arms[0])
     assert learned > reports["recommendation"].value("ndcg@10", "popularity")
+
+
+def test_the_recommender_is_the_one_that_validates_best(space):
+    choice = read_json(space._artifact.folder / "recommender" / "choice.json")
+    assert set(choice["scores"]) == {"counting", "item-knn", "ease"}
+    assert choice["scores"][choice["name"]] == max(choice["scores"].values())
+    assert type(space.recommender) is find("recommenders", choice["name"])
 
 
 def test_the_space_opens_by_path_only(built):

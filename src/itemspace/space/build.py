@@ -26,6 +26,7 @@ from itemspace.core.vectors import Dense
 from itemspace.encode.cache import encode_catalog
 from itemspace.recipe import Recipe
 from itemspace.space import parts
+from itemspace.space.choosing import fitted
 from itemspace.space.given import save_given
 from itemspace.space.histories import Histories
 from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
@@ -189,9 +190,10 @@ class Build:
         parts.save_part(index, to)
 
     def _fit_recommender(self, to: Path) -> None:
-        recommender = parts.make_recommender(self.recipe, len(self.data.catalog))
-        assert recommender is not None
-        recommender.fit(self.data, rng=self.recipe.seed)
+        recommender, choice = fitted(self.data, self.recipe)
+        if choice is not None:
+            self.say(f"  {choice}")
+            (to / "choice.json").write_text(json.dumps(choice.to_json(), indent=1))
         parts.save_part(recommender, to)
 
     def _build_system(self, to: Path) -> None:

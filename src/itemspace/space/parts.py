@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
+from itemspace.core.contracts import Encoder, Index, Retriever
 from itemspace.core.errors import RecipeError, nearest
 from itemspace.core.keeping import open_part, save_part
 from itemspace.core.operators import Encoded, fuse
 from itemspace.core.schema import Schema
 from itemspace.encode.fields import TextFields
 from itemspace.recipe import Part, Recipe
-from itemspace.recommend.ease import EASEConfig
 
-__all__ = ["compose", "make_index", "make_recommender", "make_words", "open_part", "readable", "save_part", "words_of"]
+__all__ = ["compose", "make_index", "make_words", "open_part", "readable", "save_part", "words_of"]
 
 TITLE_WEIGHT = 2.0
 """Weight of a column named like a title, where the recipe names no weights: it says most in the fewest words."""
@@ -68,18 +67,6 @@ def make_index(recipe: Recipe, items: int) -> Index:
     if part.name == "auto":
         part = Part(name="flat" if items <= recipe.exact_up_to else "hnsw")
     made: Index = part.make("indexes")
-    return made
-
-
-def make_recommender(recipe: Recipe, items: int) -> Recommender | None:
-    """The recommender: EASE where its item-item matrix is affordable, item-kNN above."""
-    part = recipe.recommender
-    if part is None:
-        return None
-    if part.name == "auto":
-        limit = EASEConfig.model_fields["max_items"].default
-        part = Part(name="ease" if items <= min(limit, recipe.exact_up_to) else "item-knn")
-    made: Recommender = part.make("recommenders")
     return made
 
 
