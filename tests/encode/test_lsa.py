@@ -15,8 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itemspace.core.catalog import Catalog
+from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ContractError, DataError, SchemaError, SpaceMismatchError
+from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.requests import Requests
+from itemspace.encode.behavior import align_to_behavior
 from itemspace.encode.cache import encode_catalog
 from itemspace.encode.lsa import LSAEncoder
 from itemspace.encode.ngrams import character_ngrams, counts, tokenize, word_ngrams
@@ -142,6 +145,43 @@ def test_align_moves_what_behavior_joins_together():
     with pytest.raises(SpaceMismatchError):
         encoder.align(vectors.take(left), vectors.take(right))
     assert np.allclose(np.linalg.norm(encoder.encode(Requests.texts(texts[:5]), role="item").values, axis=1), 1)
+
+
+@pytest.mark.parametrize("source", ["interactions", "impressions"])
+def test_behavior_of_a_dataset_aligns(source):
+    """Items 0 to 199 are acted on, within their topic; items 200 to 399 are only measured."""
+    texts, label = topics(noise=0.3)
+    catalog = Catalog.from_table(pa.table({"id": [str(i) for i in range(400)], "text": texts}))
+    rows = catalog.rows([str(i) for i in range(400)])
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 200, 1500)
+    partner = np.array([rng.choice(np.flatnonzero(label[:200] == label[i])) for i in seen])
+    encoder = LSAEncoder(dimension=48, characters=(), words=1).fit(catalog)
+    unchanged = align_to_behavior(encoder, Dataset(catalog)).space
+    assert unchanged == encoder.space
+
+    def precision():
+        vectors = encoder.encode(Requests.texts(texts), role="item").values
+        similar = vectors @ vectors.T - 2 * np.eye(400)
+        return (label[np.argsort(-similar, axis=1)[200:, :10]] == label[200:, None]).mean()
+
+    before = precision()
+    if source == "interactions":
+        users = np.repeat(np.arange(1500), 2).astype(str)
+        items = np.stack([seen, partner], 1).reshape(-1).astype(str)
+        dataset = Dataset(catalog, Interactions.from_columns(users.tolist(), items.tolist(), items=catalog.ids))
+    else:
+        # Half of what is shown is not clicked, and is of any topic: only clicks may count.
+        shown = np.concatenate([rows[partner], rng.integers(0, 400, 1500)]).astype(np.int32)
+        query = np.tile(np.arange(1500, dtype=np.int32), 2)
+        outcome = np.repeat([1, 0], 1500).astype(np.float32)
+        asked = tuple(texts[i] for i in seen)
+        dataset = Dataset(
+            catalog, impressions=Impressions(query, shown, query * 0, outcome, catalog.ids, query=query, queries=asked)
+        )
+    align_to_behavior(encoder, dataset)
+    assert encoder.space != unchanged
+    assert precision() > before + 0.03
 
 
 def test_a_sample_of_a_larger_catalogue_is_enough():

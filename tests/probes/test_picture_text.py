@@ -77,6 +77,18 @@ class TestCachedPictureText(TestPictureText):
         return CachedEncoder(PictureTextEncoder(dimension=16), self.pictures / "cache")
 
 
+def test_a_redrawn_picture_is_encoded_again(tmp_path):
+    catalog = shop(tmp_path)
+    plain = PictureTextEncoder(dimension=16, columns=("title",)).fit(catalog)
+    cached = CachedEncoder(plain, tmp_path / "cache")
+    before = cached.encode(catalog, role="item").values
+    (tmp_path / "red-disc.png").write_bytes(png(drawn("green", "stripes", 30)))
+    after = cached.encode(catalog, role="item").values
+    changed = np.array([str(name).startswith("red-disc") for name in catalog.ids.values])
+    np.testing.assert_array_equal((before != after).any(1), changed)
+    np.testing.assert_array_equal(after, plain.encode(catalog, role="item").values)
+
+
 def find(encoder, catalog, **columns):
     vectors = encoder.encode(catalog, role="item").values
     query = encoder.encode(Requests(**columns), role="query").values
