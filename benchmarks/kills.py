@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from itemspace.space import Space
-from itemspace.testing.kills import RECIPE, kill_builds, kill_changes, small_shop
+from itemspace.testing.space_kills import RECIPE, kill_builds, kill_changes, small_shop
 
 
 def main() -> None:

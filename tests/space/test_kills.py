@@ -1,7 +1,7 @@
 """A killed writer leaves the last good state. `benchmarks/kills.py` does the same at 50 moments."""
 
 from itemspace.space import Space
-from itemspace.testing.kills import RECIPE, kill_builds, kill_changes, small_shop
+from itemspace.testing.space_kills import RECIPE, kill_builds, kill_changes, small_shop
 
 
 def test_changes_survive_sigkill(tmp_path):

@@ -133,7 +133,7 @@ def _worker(mode: str, path: str, seed: int) -> None:
 
 def _spawn(mode: str, path: Path, seed: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "itemspace.testing.kills", mode, str(path), str(seed)],
+        [sys.executable, "-m", "itemspace.testing.space_kills", mode, str(path), str(seed)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
