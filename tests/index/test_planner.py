@@ -1,12 +1,15 @@
 """Exact or graph: the decision is monotone, crosses once, and is the cheaper of the two estimates."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itemspace.index.planner import plan
+from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.hnsw import HNSWIndex
+from itemspace.index.planner import plan, vectors_read
 
-BASE = {"total": 1_000_000, "k": 10, "ef": 64, "dimension": 384}
+BASE = {"total": 1_000_000, "k": 10, "ef": 64}
 
 
 def kinds(**values) -> list[str]:
@@ -24,11 +27,11 @@ def test_few_survivors_are_scanned_and_many_searched():
     survivors=st.integers(0, 10**6),
     k=st.integers(1, 1000),
     ef=st.integers(1, 500),
-    dimension=st.integers(1, 2000),
+    links=st.integers(2, 128),
     batch=st.integers(1, 1000),
 )
-def test_the_cheaper_way_is_taken_and_can_fill_k(survivors, k, ef, dimension, batch):
-    chosen = plan(survivors=survivors, total=10**6, k=k, ef=ef, dimension=dimension, batch=batch)
+def test_the_cheaper_way_is_taken_and_can_fill_k(survivors, k, ef, links, batch):
+    chosen = plan(survivors=survivors, total=10**6, k=k, ef=ef, links=links, batch=batch)
     if survivors > k:
         assert chosen.cost <= chosen.other
     else:
@@ -49,7 +52,7 @@ def test_a_deeper_search_moves_the_crossing_up():
             )
         return low
 
-    assert crossing(ef=512) > crossing()
+    assert crossing(ef=2048) > crossing()
     assert crossing(k=200) > crossing()
 
 
@@ -58,3 +61,16 @@ def test_a_plan_says_what_it_will_do():
     assert str(plan(survivors=10**6, **BASE)).startswith("graph ef=64")
     with pytest.raises(TypeError):
         plan(500)  # type: ignore[misc]
+
+
+def test_the_estimate_of_a_graph_search_is_within_twice_what_the_engine_counts():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((50, 32))[rng.integers(0, 50, 5000)] + 0.7 * rng.standard_normal((5000, 32))
+    index = HNSWIndex(m=16).build([Dense(values.astype(np.float32), VectorSpace("count", 32))])
+    for candidates in (64, 256, 1024):
+        counted = index.vectors_read(Dense(values[:50].astype(np.float32), VectorSpace("count", 32)), candidates)
+        assert counted / 2 <= vectors_read(candidates, 5000, 16) <= 2 * counted
+
+
+def test_the_crossing_is_where_the_page_says():
+    assert [plan(survivors=s, **BASE).kind for s in (14_000, 14_800)] == ["exact", "graph"]

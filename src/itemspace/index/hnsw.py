@@ -112,7 +112,7 @@ class HNSWIndex(Index):
                 total=self.table.rows.slots,
                 k=k,
                 ef=self.config.ef,
-                dimension=self.table.space.dimension,
+                links=self.config.m,
                 batch=len(members) if allowed.include is None else 1,
                 prefer=self.config.plan,
             )
@@ -126,6 +126,11 @@ class HNSWIndex(Index):
         slots = found[group, column]
         keep = allowed.permits(group, slots, self.table.rows.slots)
         return self.table.rank(queries, group[keep], slots[keep], k)
+
+    def vectors_read(self, queries: Any, candidates: int) -> float:
+        """How many vectors the graph compares per query when asked for `candidates`: what the planner estimates."""
+        assert self._graph is not None
+        return self._graph.vectors_read(check_queries(self.space, queries), candidates)
 
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
         slots = self.table.put(vectors, rows, ties)
