@@ -1,6 +1,6 @@
 """SIGKILL at random moments during build, add, update, remove and log; what is left is checked after every kill.
 
-    python benchmarks/kills.py --rounds 50
+python benchmarks/kills.py --rounds 50
 """
 
 from __future__ import annotations

@@ -111,6 +111,11 @@ def test_no_training_impression_tells_of_a_held_out_event(data):
         shown = split.train.impressions
         assert not set(zip(shown.user.tolist(), shown.item.tolist(), strict=True)) & set(held)
         assert (shown.user < 0).sum() == (data.impressions.user < 0).sum()
+        if make is splits.leave_one_out and data.order == "time":
+            first = dict.fromkeys(range(len(events.users)), NEW)
+            for user, times in enumerate(events.history_times.to_lists()):
+                first[user] = times[-2] if len(times) >= 3 else NEW
+            assert all(t < first.get(u, NEW) for u, t in zip(shown.user.tolist(), shown.time.tolist(), strict=True))
 
 
 @given(logs(timed=True))
@@ -180,7 +185,10 @@ def test_temporal_shares_cut_by_the_number_of_events_and_dates_are_utc():
     catalog = Catalog.from_table(pa.table({"item_id": [str(i) for i in range(10)]}))
     rng = np.random.default_rng(0)
     events = Interactions.from_columns(
-        rng.integers(0, 20, 1000).astype(str), rng.integers(0, 10, 1000).astype(str), items=catalog.ids, time=np.arange(1000)
+        rng.integers(0, 20, 1000).astype(str),
+        rng.integers(0, 10, 1000).astype(str),
+        items=catalog.ids,
+        time=np.arange(1000),
     )
     split = splits.global_temporal(Dataset(catalog, events), valid_share=0.2, test_share=0.1)
     assert len(split.train.interactions) == 700
@@ -326,7 +334,10 @@ def test_query_splits_share_no_text_and_keep_their_judgments(n, share, seed):
     assert len(set(one.requests.text)) == round((n - 1) * share)
     wanted = {}
     for i, text in enumerate(texts):
-        items, grades = judgments.items[i], judgments.grades[judgments.items.offsets[i] : judgments.items.offsets[i + 1]]
+        items, grades = (
+            judgments.items[i],
+            judgments.grades[judgments.items.offsets[i] : judgments.items.offsets[i + 1]],
+        )
         wanted.setdefault(text, []).append(sorted(zip(items.tolist(), grades.tolist(), strict=True)))
     for task in (one, other):
         assert not task.exclude_history

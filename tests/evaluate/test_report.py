@@ -73,6 +73,16 @@ def test_terminal_shows_the_numbers():
     assert "\x1b" in sample().terminal(width=110, color=True)
 
 
+def test_the_headline_of_a_leading_baseline_tells_of_the_runner_up():
+    measures = (Measure("mrr", "old", 0.5), Measure("mrr", "new", 0.49), Measure("mrr", "bad", 0.1))
+    compared = tuple(
+        Comparison("mrr", a, "old", d, d - 0.1, d + 0.1, 0.5, 0.5, 0.6, 9, 1, 2)
+        for a, d in (("new", -0.01), ("bad", -0.4))
+    )
+    told = Report("x", measures, compared, primary=("mrr",)).headline
+    assert told == "old leads in mrr with .5000, new -.0100 to old (not told apart from chance, corrected p .600)."
+
+
 def test_the_page_holds_the_numbers_and_reaches_for_nothing():
     page = sample().html()
     for wanted in (
@@ -167,7 +177,7 @@ def test_numbers_as_people_print_them():
         "-",
     ]
     assert [p_value(p) for p in (0.0004, 0.031, 1.0, math.nan)] == ["<.001", ".031", "1.000", "-"]
-    assert [signed(x) for x in (0.01, -0.01, 0.0)] == ["+.0100", "-.0100", ".0000"]
+    assert [signed(x) for x in (0.01, -0.01, 0.0, -1e-9, 1e-9)] == ["+.0100", "-.0100", ".0000", ".0000", ".0000"]
 
 
 def test_ticks_are_round_and_inside():

@@ -18,28 +18,28 @@ class TestPopularity(RecommenderContract):
 
 class TestCounting(RecommenderContract):
     structure = "order"
-    floor = 0.9
+    floor = 0.95
 
     def make(self) -> ScoringRecommender:
         return Counting()
 
 
 class TestItemKNN(RecommenderContract):
-    floor = 0.38
+    floor = 0.65
 
     def make(self) -> ScoringRecommender:
         return ItemKNN()
 
 
 class TestEASE(RecommenderContract):
-    floor = 0.38
+    floor = 0.65
 
     def make(self) -> ScoringRecommender:
         return EASE(regularization=20.0)
 
 
 class TestBPRMF(RecommenderContract):
-    floor = 0.38
+    floor = 0.65
 
     def make(self) -> ScoringRecommender:
         return BPRMF(embedding_size=8, epochs=40, batch_size=256)
@@ -47,7 +47,7 @@ class TestBPRMF(RecommenderContract):
 
 class TestSASRec(RecommenderContract):
     structure = "order"
-    floor = 0.9
+    floor = 0.95
     tolerance = 1e-4
 
     def make(self) -> ScoringRecommender:
@@ -71,7 +71,7 @@ class TestSASRec(RecommenderContract):
 
 
 class TestSASRecBinary(TestSASRec):
-    floor = 0.75
+    floor = 0.95
 
     def make(self) -> ScoringRecommender:
         made = super().make()
@@ -79,7 +79,7 @@ class TestSASRecBinary(TestSASRec):
 
 
 class TestSASRecSampled(TestSASRec):
-    floor = 0.9
+    floor = 0.95
 
     def make(self) -> ScoringRecommender:
         made = super().make()

@@ -151,7 +151,9 @@ def test_explanations_add_up_to_the_score():
         requests = Requests.histories([[1, 2, 3], [5], [6, 0]])
         hits = model.search(requests.excluding_history(), 2)
         added = model.explain(requests, hits.rows)
-        total = np.stack([added.values[a:b].sum(0) for a, b in zip(added.events.offsets, added.events.offsets[1:], strict=False)])
+        total = np.stack(
+            [added.values[a:b].sum(0) for a, b in zip(added.events.offsets, added.events.offsets[1:], strict=False)]
+        )
         np.testing.assert_allclose(total, hits.scores, rtol=1e-5)
 
 
@@ -202,3 +204,58 @@ def test_errors_say_what_to_do():
 def test_importing_recommenders_imports_no_torch():
     code = "import sys, itemspace.recommend; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_where_strings_are_read_by_the_catalogue():
+    items = list("abcdef")
+    catalog = Catalog.from_table(pa.table({"item_id": items, "price": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}))
+    data = Dataset(catalog, Interactions.from_columns(list("111222"), list("abcabd"), items=catalog.ids))
+    model = Popularity()
+    model.fit(data)
+    hits = model.search(asked(data, ""), 3, where="price > 2 and price < 6")
+    assert set(hits.items(0)) == {"c", "d", "e"}
+    assert hits.items(0)[2] == "e"
+    assert hits.total.tolist() == [3]
+
+
+def test_sasrec_continues_from_its_checkpoint_to_the_same_answers(tmp_path):
+    pytest.importorskip("torch")
+    from itemspace.recommend import SASRec
+
+    data = random_dataset(users=60)
+    sizes = {"embedding_size": 8, "num_layers": 1, "num_heads": 1, "inner_size": 8, "max_length": 8, "batch_size": 16}
+    whole = SASRec(**sizes, epochs=4)
+    whole.fit(data)
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch: int, *_: object) -> None:
+        if epoch == 2:
+            raise Killed
+
+    broken = SASRec(**sizes, epochs=4)
+    broken.checkpoint, broken.on_epoch = tmp_path / "fit", kill
+    with pytest.raises(Killed):
+        broken.fit(data)
+    resumed = SASRec(**sizes, epochs=4)
+    resumed.checkpoint = tmp_path / "fit"
+    resumed.fit(data)
+    np.testing.assert_array_equal(resumed.item_vectors(), whole.item_vectors())
+    other = SASRec(**{**sizes, "dropout": 0.1}, epochs=4)
+    other.checkpoint = tmp_path / "fit"
+    assert other.fit(data).epochs == 4
+    assert len(other.fit(data).curve["loss"]) == 4
+
+
+def test_sasrec_warm_start_keeps_what_was_learned():
+    pytest.importorskip("torch")
+    from itemspace.recommend import SASRec
+
+    data = random_dataset(users=60)
+    model = SASRec(
+        embedding_size=8, num_layers=1, num_heads=1, max_length=8, epochs=30, batch_size=16, learning_rate=0.01
+    )
+    cold = model.fit(data).curve["loss"]
+    again = type(model)(model.config.model_copy(update={"epochs": 1}))
+    assert again.fit(data, warm=model).curve["loss"][0] < cold[0] - 0.2

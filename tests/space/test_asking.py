@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from itemspace.core.errors import FilterError, RequestError
-from itemspace.evaluate import evaluate
+from itemspace.core.files import read_json
+from itemspace.core.plugins import find
 from itemspace.data.splits import query_task
+from itemspace.evaluate import evaluate
 from itemspace.space import Space
 from itemspace.space.parts import words_of
 
@@ -112,7 +114,9 @@ def test_an_item_is_accounted_for(space):
     hits = space.search("wool socks", k=3)
     told = space.explain(hits[0][0].item, query="wool socks")
     assert told["hybrid"]["rank"] == 1
-    assert sum(sum(part.values()) for part in told["words"].values()) == pytest.approx(told["lexical"]["score"], rel=1e-4)
+    assert sum(sum(part.values()) for part in told["words"].values()) == pytest.approx(
+        told["lexical"]["score"], rel=1e-4
+    )
 
 
 def test_offline_evaluation_and_the_space_answer_alike(space, shop):
@@ -170,8 +174,15 @@ def test_measures_search_and_recommendation(space):
     reports = space.evaluate(k=10)
     assert set(reports) == {"search", "recommendation"}
     assert 0 < reports["search"].value("ndcg@10", "hybrid") <= 1
-    learned = reports["recommendation"].value("ndcg@10", "EASE")
+    learned = reports["recommendation"].value("ndcg@10", reports["recommendation"].arms[0])
     assert learned > reports["recommendation"].value("ndcg@10", "popularity")
+
+
+def test_the_recommender_is_the_one_that_validates_best(space):
+    choice = read_json(space._artifact.folder / "recommender" / "choice.json")
+    assert set(choice["scores"]) == {"counting", "item-knn", "ease"}
+    assert choice["scores"][choice["name"]] == max(choice["scores"].values())
+    assert type(space.recommender) is find("recommenders", choice["name"])
 
 
 def test_the_space_opens_by_path_only(built):

@@ -180,7 +180,7 @@ def test_a_space_is_not_overwritten_unless_asked(space, shop):
 
 def test_a_folder_that_is_something_else_is_left_alone(shop, tmp_path):
     (tmp_path / "thesis.txt").write_text("three years of work")
-    with pytest.raises(ArtifactError, match="thesis.txt"):
+    with pytest.raises(ArtifactError, match=r"thesis\.txt"):
         Space.build(shop, path=tmp_path, recipe=RECIPE)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -132,3 +132,14 @@ def test_upkeep_keeps_the_folder_small(tmp_path):
         assert len(list((tmp_path / "s" / "commits").iterdir())) <= 2
         assert len(list((tmp_path / "s" / "tables" / "items.lance" / "data").iterdir())) <= 25
         assert store.stats()["superseded"] == 0
+
+
+def test_fast_writes_do_not_pile_up_states(tmp_path):
+    config = StoreConfig(compact_after=10, keep_versions=20, fsync=False)
+    with LanceStore.create(tmp_path / "s", items_schema=SIMPLE, id_column="id", config=config) as store:
+        for i in range(100):
+            store.append_events(pa.table({"user": ["u"], "item": [str(i)]}))
+        assert len(list((tmp_path / "s" / "commits").iterdir())) <= 20 + 1 + 10
+        assert len(list((tmp_path / "s" / "tables" / "events.lance" / "_versions").glob("*.manifest"))) <= 2 * 20
+        store.restore(store.version - 15)
+        assert store.events().column("item").to_pylist() == [str(i) for i in range(85)]

@@ -85,7 +85,9 @@ class Artifact:
         if made.path.exists() and not made.path.is_dir():
             raise ArtifactError(f"{made.path} is a file; an artifact needs a folder of its own.")
         strangers = [p.name for p in made.path.iterdir()] if made.path.exists() else []
-        strangers = [name for name in strangers if name not in ("LOCK", "generations", *beside) and not name.startswith(".")]
+        strangers = [
+            name for name in strangers if name not in ("LOCK", "generations", *beside) and not name.startswith(".")
+        ]
         if strangers:
             raise ArtifactError(f"{made.path} is not empty and not an artifact (it holds {min(strangers)}).")
         (made.path / "generations").mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,7 @@ class HNSWIndex(Index):
         told = np.empty(len(values), object)
         for chosen, members in plans:
             told[members] = str(chosen)
-            if (chosen.kind if self.config.plan == "auto" else self.config.plan) == "graph":
+            if chosen.kind == "graph":
                 rows[members], scores[members] = self._by_graph(values[members], k, allowed.take(members), chosen)
                 short = members[(rows[members] >= 0).sum(1) < np.minimum(k, allowed.counts[members])]
                 told[short] += "; completed exactly"
@@ -114,6 +114,7 @@ class HNSWIndex(Index):
                 ef=self.config.ef,
                 dimension=self.table.space.dimension,
                 batch=len(members) if allowed.include is None else 1,
+                prefer=self.config.plan,
             )
             groups.append((chosen, members))
         return groups

@@ -5,7 +5,7 @@ among candidates of which only a share matches: it explores about `ef` candidate
 explore k / share of them. The first grows with s, the second with 1 / s; they cross once.
 
 The constants are nanoseconds of one core, measured on 100,000 x 384 float32 vectors (AMD EPYC with AVX-512); only their
-ratio decides. `benchmark` in the tests' folder of the index measures them again.
+ratio decides. MEASURED
 """
 
 from __future__ import annotations
@@ -44,8 +44,17 @@ class Plan:
         return f"{what} (about {self.cost:,.0f} us; the other way {self.other:,.0f} us)"
 
 
-def plan(*, survivors: int, total: int, k: int, ef: int, dimension: int, batch: int = 1) -> Plan:
-    """The cheaper way to the k best of `survivors` among `total` indexed vectors (dead ones included).
+def plan(
+    *,
+    survivors: int,
+    total: int,
+    k: int,
+    ef: int,
+    dimension: int,
+    batch: int = 1,
+    prefer: Literal["auto", "exact", "graph"] = "auto",
+) -> Plan:
+    """The cheaper (or the preferred) way to the k best of `survivors` among `total` indexed vectors (dead ones included).
 
     ef: candidates an unfiltered search explores. batch: queries that share the survivors.
     """
@@ -54,7 +63,7 @@ def plan(*, survivors: int, total: int, k: int, ef: int, dimension: int, batch: 
     wanted = total if share == 0 else min(total, math.ceil(k / share * (MARGIN if share < 1 else 1.0)))
     candidates = max(ef, wanted)
     graph = candidates * dimension * VISIT * _scored(candidates, total) / 1000
-    if survivors <= k or exact <= graph:
+    if prefer == "exact" or (prefer == "auto" and (survivors <= k or exact <= graph)):
         return Plan("exact", survivors, candidates, exact, graph)
     return Plan("graph", survivors, candidates, graph, exact)
 

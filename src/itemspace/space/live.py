@@ -17,6 +17,7 @@ from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
 from itemspace.core.errors import ArtifactError, SpaceMismatchError
 from itemspace.core.ids import Ids
+from itemspace.core.keeping import follow
 from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
 from itemspace.core.vectors import Dense
@@ -47,6 +48,7 @@ class Live:
     dense: Index | None = None
     words: tuple[TextFields, Index] | None = None
     recommender: Recommender | None = None
+    system: Retriever | None = None
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
 
@@ -77,6 +79,8 @@ class Live:
             made.words = (fresh[0], index)
         if "recommender" in held:
             made.recommender = parts.open_part(folder / "recommender")
+        if "system" in held:
+            made.system = parts.open_part(folder / "system")
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store, items=version > built)
@@ -99,6 +103,8 @@ class Live:
             if self.words is not None and len(alive):
                 fields, index = self.words
                 index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties)
+            if self.system is not None:
+                follow(self.system, self.catalog, alive, changes.removed)
             held = [self.dense, None if self.words is None else self.words[1]]
             for part in held:
                 if part is not None and len(changes.removed):
@@ -131,6 +137,8 @@ class Live:
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
         self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
+        if self.system is not None:
+            self.retrievers["system"] = self.system
         self.retrievers["browse"] = Browse(self.recommender)
         for retriever in self.retrievers.values():
             retriever.bind(self.catalog)

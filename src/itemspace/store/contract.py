@@ -38,7 +38,9 @@ class StoreConfig(Config):
     compact_after: int = 200
     """How many small writes to a table may pile up before the next write tidies it."""
     keep_seconds: float = 600.0
-    """How long a superseded state stays readable for readers at work on it (snapshots stay until removed)."""
+    """How long a superseded state stays readable for readers at work on it (snapshots stay until dropped)."""
+    keep_versions: int = 2000
+    """How many superseded states are kept at most, when writes come fast."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from itemspace.store.columns import (
 )
 from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
+from itemspace.store.recent import SMALL, Recent
 from itemspace.store.tables import LIVE, PUT, ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, vector_table
 from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
-from itemspace.store.upkeep import all_entries, first_events, prune_log, restamp, rolled_back
+from itemspace.store.upkeep import all_entries, first_events, keep_seconds, prune_log, restamp, rolled_back
 
 _BATCH = 65_536
 
@@ -49,10 +50,10 @@ class LanceStore(Transactional):
     def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
         """Use `create` or `open`."""
         super().__init__(path, config)
-        self._state: np.ndarray | None = None
+        self._recent: Recent | None = None
 
     def _forget(self) -> None:
-        self._state = None
+        self._recent = None
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -78,10 +79,7 @@ class LanceStore(Transactional):
             commit = base.next()
             for name, values in given.items():
                 commit = self._append_vectors(commit, name, rows, values)
-            commit = self._append(commit, ITEMS, self._entries(rows, table, commit.version))
-            version = self._commit(commit)
-            self._mark(rows, 1)
-            return version
+            return self._commit_items(commit, self._entries(rows, table, commit.version))
 
     def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
         rows = checked_rows(rows, table.num_rows)
@@ -99,7 +97,7 @@ class LanceStore(Transactional):
             for name in changed.column_names:
                 at = entries.schema.get_field_index(name)
                 entries = entries.set_column(at, entries.schema.field(at), changed.column(name).take(pa.array(order)))
-            return self._commit(self._append(commit, ITEMS, entries))
+            return self._commit_items(commit, entries)
 
     def remove_items(self, rows: np.ndarray) -> int:
         rows = checked_rows(rows)
@@ -109,9 +107,7 @@ class LanceStore(Transactional):
             self._check_rows(base, rows)
             commit = base.next()
             entries = self._newest(base, np.sort(rows), commit.version, live=False)
-            version = self._commit(self._append(commit, ITEMS, entries))
-            self._mark(rows, 0)
-            return version
+            return self._commit_items(commit, entries)
 
     def _entries(self, rows: np.ndarray, table: pa.Table, version: int) -> pa.Table:
         """Entries of items put as `version`. `_put` remembers that version through updates."""
@@ -120,37 +116,24 @@ class LanceStore(Transactional):
         head = [pa.array(rows, pa.int32()), stamp, pa.array(np.ones(n, bool)), stamp]
         return pa.table([*head, *table.columns], schema=pa.schema([ROW, VERSION, LIVE, PUT, *self._schema]))
 
+    def _commit_items(self, commit: Commit, entries: pa.Table) -> int:
+        version = self._commit(self._append(commit, ITEMS, entries))
+        if self._recent is not None and not self._recent.add(entries):
+            self._forget()
+        return version
+
     def _newest(self, base: Commit, rows: np.ndarray, version: int, *, live: bool | None = None) -> pa.Table:
         """The present entries of known `rows` (ascending), restamped with `version` and, where given, `live`."""
         pinned = self._pin(base, ITEMS)
-        if pinned is None or len(rows) == 0:
-            return self._entries(rows[:0], self._schema.empty_table(), version)
-        return restamp(pinned.lookup(rows), version, live=live)
-
-    def _known(self, commit: Commit) -> np.ndarray:
-        """int8 by row: 1 live, 0 removed, -1 never put. Kept up to date while this object writes."""
-        if self._state is None:
-            pinned = self._pin(commit, ITEMS)
-            self._state = np.full(0, -1, np.int8)
-            if pinned is not None and len(pinned.keys.rows):
-                self._state = np.full(int(pinned.keys.rows[-1]) + 1, -1, np.int8)
-                self._state[pinned.keys.rows] = pinned.keys.live
-        return self._state
-
-    def _mark(self, rows: np.ndarray, value: int) -> None:
-        if self._state is None or len(rows) == 0:
-            return
-        grow = int(rows.max()) + 1 - len(self._state)
-        if grow > 0:
-            spare = max(grow, len(self._state) // 4)
-            self._state = np.concatenate([self._state, np.full(spare, -1, np.int8)])
-        self._state[rows] = value
+        assert pinned is not None  # rows are known, so there are items
+        few = self._recent if len(rows) <= SMALL else None
+        entries = pinned.lookup(rows) if few is None else few.lookup(rows)
+        return restamp(entries, version, live=live)
 
     def _check_rows(self, commit: Commit, rows: np.ndarray) -> None:
-        state = self._known(commit)
-        unknown = rows[rows >= len(state)] if len(rows) else rows
-        if not len(unknown):
-            unknown = rows[state[rows] < 0]
+        if self._recent is None:
+            self._recent = Recent(self._pin(commit, ITEMS))
+        unknown = self._recent.unknown(rows)
         if len(unknown):
             raise DataError(f"row {int(unknown[0]):,} holds no item.", count=len(unknown))
 
@@ -314,7 +297,7 @@ class LanceStore(Transactional):
     def compact(self) -> int:
         with self._transaction() as base:
             version = self._commit(self._tidy(base, everything=True).next())
-            prune_log(self._log, self.config, self._log.latest())
+            prune_log(self._log, self._log.latest(), keep=keep_seconds(self._log, self.config))
             return version
 
     def snapshot(self, tag: str) -> int:
@@ -351,6 +334,7 @@ class LanceStore(Transactional):
             if isinstance(to, str) and to not in base.snapshots:
                 raise DataError(f'there is no snapshot "{to}".{nearest(to, base.snapshots)}')
             version = base.snapshots[to] if isinstance(to, str) else to
+            self._forget()
             old, tables = self._log.at(version), self._tables
             tags = [tag for tag, tagged in base.snapshots.items() if tagged == version]
             if tags:

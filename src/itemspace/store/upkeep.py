@@ -17,13 +17,24 @@ BATCH = 65_536
 _WASTE = 1.5
 
 
-def tidy(tables: Tables, config: StoreConfig, commit: Commit, *, logs: set[str], everything: bool = False) -> Commit:
+def keep_seconds(log: CommitLog, config: StoreConfig) -> float:
+    """How long superseded states are kept: as configured, less when that would be too many."""
+    written = sorted(log.dated().values(), reverse=True)
+    if len(written) <= config.keep_versions:
+        return config.keep_seconds
+    return min(config.keep_seconds, max(0.0, time.time() - written[config.keep_versions]))
+
+
+def tidy(
+    tables: Tables, config: StoreConfig, commit: Commit, *, keep: float, logs: set[str], everything: bool = False
+) -> Commit:
     """Merge the small pieces of busy tables and drop superseded entries where they are many (or `everything` is asked).
 
-    `logs` are the tables in which the newest entry of a row counts. The commit returned names the same content.
+    `logs` are the tables in which the newest entry of a row counts. `keep` is how many seconds superseded states stay.
+    The commit returned names the same content.
     """
     # A commit is written a moment after the tables it names: they are kept a little longer than it is.
-    keep = 1.1 * config.keep_seconds
+    keep *= 1.1
     versions, writes = dict(commit.tables), dict(commit.writes)
     for name, version in commit.tables.items():
         if not everything and writes.get(name, 0) < config.compact_after:
@@ -35,15 +46,15 @@ def tidy(tables: Tables, config: StoreConfig, commit: Commit, *, logs: set[str],
     return replace(commit, tables=versions, writes=writes)
 
 
-def prune_log(log: CommitLog, config: StoreConfig, commit: Commit) -> None:
-    """Forget commits superseded longer than `keep_seconds` ago, except snapshots."""
-    limit = time.time() - config.keep_seconds
+def prune_log(log: CommitLog, commit: Commit, *, keep: float) -> None:
+    """Forget commits superseded longer than `keep` seconds ago, except snapshots."""
+    limit = time.time() - keep
     dated = log.dated()
-    keep = {version for version, written in dated.items() if written >= limit}
-    old = [version for version in dated if version not in keep]
+    kept = {version for version, written in dated.items() if written >= limit}
+    old = [version for version in dated if version not in kept]
     # The newest of the old ones was the present state until its successor came, which may be a moment ago.
-    keep |= {max(old, default=0), commit.version, max(dated), *commit.snapshots.values()}
-    log.prune(keep)
+    kept |= {max(old, default=0), commit.version, max(dated), *commit.snapshots.values()}
+    log.prune(kept)
 
 
 def rolled_back(now: Pinned, old: Pinned | None, version: int) -> Iterator[pa.Table]:

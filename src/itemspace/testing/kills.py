@@ -70,7 +70,9 @@ def apply(space: Space, change: dict[str, Any]) -> None:
     name = space.catalog.schema.id
     if change["kind"] == "add":
         title = "an added thing"
-        space.add([{name: item, "title": title, "price": change["price"], "in_stock": True} for item in change["items"]])
+        space.add(
+            [{name: item, "title": title, "price": change["price"], "in_stock": True} for item in change["items"]]
+        )
     elif change["kind"] == "update":
         space.update([{name: item, "price": change["price"]} for item in change["items"]])
     elif change["kind"] == "remove":

@@ -153,6 +153,23 @@ class StoreContract:
         assert changes.rows.tolist() == [0, 2]
         assert len(changes.vectors("text")[0]) == 0  # nothing to index anew
 
+    def test_large_and_small_updates_follow_each_other(self, store: Store) -> None:
+        everything = np.arange(700)
+        store.put_items(everything, some_items(everything.tolist()))
+        store.update_items(rows(3), pa.table({"price": [3.0]}))
+        store.update_items(everything[::-1], pa.table({"price": np.arange(700.0)[::-1]}))
+        store.update_items(rows(5, 3), pa.table({"title": ["five", "three"]}))
+        store.update_items(rows(3), pa.table({"price": [-3.0]}))
+        store.put_items(rows(700), some_items([700]))
+        store.update_items(rows(700, 5), pa.table({"price": [-700.0, -5.0]}))
+        wanted = np.arange(701.0)
+        wanted[[3, 5, 700]] *= -1
+        found, _, table = store.items()
+        assert found.tolist() == list(range(701))
+        np.testing.assert_array_equal(table.column("price").to_numpy(), wanted)
+        titles = table.column("title").to_pylist()
+        assert (titles[3], titles[5], titles[6], titles[700]) == ("three", "five", "title 6", "title 700")
+
     def test_removed_items_keep_their_row_and_may_come_back(self, store: Store) -> None:
         store.put_items(rows(0, 1), some_items([0, 1]), vectors={"text": np.ones((2, 3), np.float32)})
         version = store.remove_items(rows(0))
@@ -356,7 +373,7 @@ class StoreContract:
             tmp_path / "s", items_schema=MODEL_SCHEMA, id_column="sku", config=config
         ) as store:
             model, mirror = StoreModel(), Mirror()
-            for number, operation in enumerate(islice(operations(3), 150)):
+            for number, operation in enumerate(islice(operations(3), 100)):
                 model.apply(operation)
                 perform(store, operation)
                 if number % 4 == 0:

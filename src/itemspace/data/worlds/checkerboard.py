@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
@@ -54,11 +55,11 @@ def checkerboard(
     at every setting of the dial.
 
     Raises:
-        ValueError: a history could use up its whole block (`length[1]` at least items // blocks).
+        RequestError: a history could use up its whole block (`length[1]` at least items // blocks).
     """
     randomness, seed = check_dial(randomness), as_seed(rng)
     if length[1] >= items // blocks:
-        raise ValueError(f"histories of up to {length[1]} exhaust blocks of {items // blocks} items")
+        raise RequestError(f"histories of up to {length[1]} exhaust blocks of {items // blocks} items")
     shape, draws = derive(seed, "checkerboard", "blocks"), derive(seed, "checkerboard", "events")
     item_block = shape.permutation(np.arange(items) % blocks)
     user_block = shape.permutation(np.arange(users) % blocks)
