@@ -1,5 +1,7 @@
 """Several vectors per item: a token encoder and an exact index, alone and composed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,8 @@ from itemspace.core.vectors import Multi, VectorSpace, normalize
 from itemspace.encode.tokens import TokenEncoder
 from itemspace.index.multi_vector import MaxSimIndex, max_similarity, max_similarity_reference
 from itemspace.testing.encoder import EncoderContract, product_catalog
+from itemspace.testing.index import IndexContract
+from itemspace.testing.retriever import RetrieverContract
 from itemspace.testing.vectors import refuses_other_spaces
 
 SPACE = VectorSpace("test", 6, "cosine", True)
@@ -22,6 +26,47 @@ def multi(rng, n, most=5):
     lengths = rng.integers(0, most, n)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     return Multi(normalize(rng.standard_normal((int(offsets[-1]), 6))), offsets, SPACE)
+
+
+class TestMaxSimIndex(IndexContract):
+    """On a grid of eighths, where every product and sum is exact: order and ties must be too."""
+
+    index = MaxSimIndex(block=1 << 18)
+    size = 400
+    dimension = 6
+    metric = "dot"
+
+    def items(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(0, 5, n) if n > 1 else np.full(n, 2)
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        return Multi((rng.integers(-8, 9, (int(offsets[-1]), 6)) / 8).astype(np.float32), offsets, self.space())
+
+    def reference(self, queries, items):
+        """Similarities of padded words, absent ones never the best."""
+        width = int(np.diff(items.offsets).max(initial=1))
+        padded, absent = np.zeros((len(items), width, 6)), np.ones((len(items), width), bool)
+        for row in range(len(items)):
+            padded[row, : len(items[row])], absent[row, : len(items[row])] = items[row], False
+        scores = np.zeros((len(queries), len(items)), np.float32)
+        for row in range(len(queries)):
+            products = np.where(absent[:, :, None], -np.inf, padded @ queries[row].T)
+            scores[row] = np.where(absent.all(1), 0, products.max(1, initial=-np.inf).sum(1))
+        return np.where(np.isneginf(scores), 0, scores)
+
+    def concatenated(self, parts):
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        return Multi(np.concatenate([part.values for part in parts]), offsets, parts[0].space)
+
+    def foreign(self):
+        queries = self.queries(3)
+        return [replace(queries, space=self.space("another")), replace(queries, space=SPACE)]
+
+
+class TestTokensToMaxSim(RetrieverContract):
+    def make(self, catalog):
+        return (TokenEncoder(dimension=24).fit(catalog) >> MaxSimIndex()).build(catalog)
 
 
 class TestTokenEncoder(EncoderContract):

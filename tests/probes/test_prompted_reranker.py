@@ -13,10 +13,13 @@ from itemspace.core.hits import Hits
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import History, Requests
 from itemspace.core.topk import top_k
+from itemspace.encode.lsa import LSAEncoder
+from itemspace.index.flat import FlatIndex
 from itemspace.language.prompts import history_lines, parse_ranking, ranking_prompts, titles
 from itemspace.language.protocol import LanguageModel, ScriptedModel
 from itemspace.rank.prompted import PromptedReranker
 from itemspace.testing.encoder import product_catalog
+from itemspace.testing.retriever import RetrieverContract
 
 CATALOG = product_catalog()
 TITLES = CATALOG.texts(["title"])
@@ -40,6 +43,17 @@ def likes_same_color(prompt: str) -> str:
     color = re.findall(r"^- (\w+)", past, re.M)[-1]
     numbered = re.findall(r"\[(\d+)\] (\w+)", candidates.split("\n\n")[0])
     return " > ".join(f"[{n}]" for n, word in sorted(numbered, key=lambda pair: pair[1] != color))
+
+
+class TestPromptedReranker(RetrieverContract):
+    def make(self, catalog):
+        encoder = LSAEncoder(dimension=24).fit(catalog)
+        first = (encoder >> FlatIndex()).build(catalog)
+        return PromptedReranker(first, ScriptedModel(likes_same_color), depth=200).bind(catalog)
+
+    def requests(self):
+        texts = ["red boots", "blue tent 2", "lamp", "a green stove for winter"]
+        return Requests.texts(texts, history=History(Ragged.from_lists([[3, 5], [7], [1, 2, 3], [50]])))
 
 
 def row_of(word):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
+from itemspace.core.asking import check_k
 from itemspace.core.config import Config
 from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
@@ -61,6 +62,7 @@ class MaxSimIndex(Index):
         return self
 
     def search(self, queries: Any, k: int, within: Selection | None = None) -> Hits:
+        check_k(k)
         values = self._built()
         _check(queries, values.space)
         allowed = Allowed.of(self._rows, within, len(queries))
