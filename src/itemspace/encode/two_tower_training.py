@@ -108,7 +108,7 @@ def mined(
     """Hard negatives per query: items the model ranks high that nobody chose and that do not look right after all.
 
     An item is left out as probably right, though unseen, when it is of the same type as a chosen item (any type where
-    types are unknown) and has at least the largest share of the query's words that a chosen item has, and some.
+    types are unknown) and has at least the largest share of the query's words that a chosen item has (so where words tell nothing, none is hard).
     """
     has = _present(items)
     found: list[np.ndarray] = []
@@ -126,7 +126,7 @@ def mined(
         most = np.where(engaged, overlap, 0).max(1, keepdims=True)
         rows = np.arange(stop - start)[:, None]
         near_overlap = overlap[rows, near]
-        right = (near_overlap >= most) & (near_overlap > 0)
+        right = near_overlap >= most
         if types is not None:
             kinds = sp.csr_matrix((np.ones(len(types), np.float32), (np.arange(len(types)), types)))
             right &= np.asarray((_present(part) @ kinds).todense())[rows, types[near]] > 0
