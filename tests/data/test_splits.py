@@ -15,7 +15,7 @@ from itemspace.core.errors import DataError
 from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Judgments, Queries
 from itemspace.data import splits
-from itemspace.data.splits.base import length_labels, popularity_classes
+from itemspace.data.splits.base import popularity_classes
 from itemspace.data.splits.temporal import moment
 
 NEW = 10_000
@@ -67,11 +67,11 @@ def check_task(task, train):
         assert targets
         if task.exclude_history:
             assert not set(history) & set(targets)
-    assert set(task.groups) == {"history_length", "popularity", "cold"}
+    assert set(task.groups) == {"target"}
     assert all(len(labels) == len(task) for labels in task.groups.values())
     single = task.judgments.items.lengths == 1
     unseen = counts[task.judgments.items.values[task.judgments.items.offsets[:-1]]] == 0
-    assert ((task.groups["cold"] == "cold") == unseen)[single].all()
+    assert ((task.groups["target"] == "cold") == unseen)[single].all()
 
 
 @given(logs(), st.booleans())
@@ -301,9 +301,6 @@ def test_refusals_say_what_is_wrong():
 
 
 def test_groups_by_hand():
-    assert length_labels(np.array([0, 1, 4, 5, 9, 10, 19, 20, 49, 50, 900])).tolist() == [
-        *("0", "1-4", "1-4", "5-9", "5-9", "10-19", "10-19", "20-49", "20-49", "50+", "50+")
-    ]
     # 12 events: the item with 4 holds the first third, the two with 2 the second, the four with 1 the last.
     assert popularity_classes(np.array([1, 4, 2, 1, 0, 2, 1, 1])).tolist() == [1, 3, 2, 1, 0, 2, 1, 1]
     # Equal counts are never parted.

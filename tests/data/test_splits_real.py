@@ -45,7 +45,7 @@ def test_beauty_leave_one_out(lines, beauty):
     assert (counts["users"], counts["items"], counts["events"]) == (22_363, 12_101, 198_502)
     assert (counts["train_events"], counts["valid_requests"], counts["test_requests"]) == (153_776, 22_363, 22_363)
     assert counts["test_cold"] == 138
-    assert (split.test.groups["cold"] == "cold").sum() == 138
+    assert (split.test.groups["target"] == "cold").sum() == 138
     # The same, in plain Python from the file.
     by_user = {line[0]: line[1:] for line in lines}
     names = split.train.interactions.users.decode(split.test.requests.user)

@@ -57,8 +57,8 @@ def run(folder: Path, *, items: int, users: int, seed: int) -> None:
         for name, report in space.evaluate().items():
             page = folder / f"{name}.html"
             page.write_text(report.html(), encoding="utf-8")
-            print(report.terminal())
-            console.print(f"Wrote {page}")
+            console.print(report.headline, highlight=False)
+            console.print(f"Intervals, tests, slices and plots: {page}")
     console.rule()
     console.print(
         f"{time.perf_counter() - began:.0f} s. Next: your own files, itemspace build items.parquet -o my.space"

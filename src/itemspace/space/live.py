@@ -95,7 +95,6 @@ class Live:
 
     def _follow_items(self, store: Store) -> None:
         changes = store.changes(self.version)
-        gone = None if self.catalog.live is None else np.flatnonzero(~self.catalog.live)
         if len(changes):
             self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
             alive = changes.rows[changes.live]
@@ -111,11 +110,9 @@ class Live:
                     part.remove(changes.removed)
         if self.dense is not None and self.encoder is not None:
             rows, values = changes.vectors(VECTORS)
-            back = np.setdiff1d(np.intersect1d(changes.rows[changes.live], gone), rows) if gone is not None else ()
-            if len(back):  # brought back as they were: their vectors are older than the change
-                kept, all_values = store.vectors(VECTORS)
-                at = np.isin(kept, back)
-                rows, values = np.concatenate([rows, kept[at]]), np.concatenate([values, all_values[at]])
+            lost = changes.lost(VECTORS)
+            if len(lost):
+                self.dense.remove(lost)
             if len(rows):
                 self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties)
         self.version = changes.version

@@ -19,8 +19,6 @@ from itemspace.core.task import Task
 
 MANIFEST_VERSION = 1
 
-LENGTH_BOUNDS = (1, 5, 10, 20, 50)
-LENGTH_LABELS = np.array(["0", "1-4", "5-9", "10-19", "20-49", "50+"])
 POPULARITY_LABELS = np.array(["cold", "tail", "mid", "head"])
 
 
@@ -98,8 +96,8 @@ def make_task(name: str, events: Interactions, held: Held, counts: np.ndarray, *
     counts: training events per item [items], for the groups. Where `exclude_history`, a target that is already in the
     history is not asked for (it could not be answered). Grades are 1.
 
-    Groups: `history_length` (buckets), `popularity` of the first target (head, mid and tail each hold a third of the
-    training events; cold has none), and `cold` ("cold" when the first target was never trained on, else "seen").
+    Groups: `target`, the popularity of the first target (head, mid and tail each hold a third of the training events;
+    cold has none). Reports derive more, such as the history length.
     """
     n_users = len(events.users)
     target = held.target.copy()
@@ -123,7 +121,7 @@ def make_task(name: str, events: Interactions, held: Held, counts: np.ndarray, *
     elif events.time is not None and not held.timeless:
         as_of = events.time[first].astype(np.int64)
     requests = Requests(history=_history(events, held.history, asked), user=asked.astype(np.int32), as_of=as_of)
-    groups = {"history_length": length_labels(lengths[asked]), **target_groups(counts, events.item[first])}
+    groups = target_groups(counts, events.item[first])
     return Task(name, requests, judgments, held.candidates, groups, exclude_history)
 
 
@@ -136,11 +134,6 @@ def _history(events: Interactions, mask: np.ndarray, users: np.ndarray) -> Histo
     items = column(events.item)
     assert items is not None
     return History(items, column(events.time), column(events.event), events.events)
-
-
-def length_labels(lengths: np.ndarray) -> np.ndarray:
-    """Buckets of history lengths [q]: 0, 1-4, 5-9, 10-19, 20-49, 50+."""
-    return LENGTH_LABELS[np.digitize(lengths, LENGTH_BOUNDS)]
 
 
 def popularity_classes(counts: np.ndarray) -> np.ndarray:
@@ -159,12 +152,8 @@ def popularity_classes(counts: np.ndarray) -> np.ndarray:
 
 
 def target_groups(counts: np.ndarray, items: np.ndarray) -> dict[str, np.ndarray]:
-    """`popularity` and `cold` labels of target items [q], by training counts [n]."""
-    classes = popularity_classes(counts)[items]
-    return {
-        "popularity": POPULARITY_LABELS[classes],
-        "cold": np.where(classes == 0, "cold", "seen"),
-    }
+    """The `target` label of target items [q]: head, mid, tail, or cold where never trained on, by training counts [n]."""
+    return {"target": POPULARITY_LABELS[popularity_classes(counts)[items]]}
 
 
 def without_impressions(dataset: Dataset, held: np.ndarray, *, in_order: bool = True) -> Impressions | None:
