@@ -33,7 +33,7 @@ def rows_of(selection: Selection) -> set[int]:
     return set(range(selection.size) if selection.rows is None else selection.rows.tolist())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(catalogs(), expressions())
 def test_where_means_what_the_reference_says(catalog, expression):
     items = catalog.table.to_pylist()
@@ -42,7 +42,7 @@ def test_where_means_what_the_reference_says(catalog, expression):
     assert rows_of(catalog.where(expression)) == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(expressions())
 def test_an_expression_prints_as_text_that_parses_back_to_it(expression):
     assert parse_where(str(expression)) == expression
@@ -96,7 +96,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.text(max_size=60) | st.lists(_PIECES, max_size=14).map(" ".join))
 def test_any_text_is_read_or_refused_with_a_filter_error(text):
     try:

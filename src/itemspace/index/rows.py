@@ -61,6 +61,7 @@ class RowMap:
         live = np.flatnonzero(rows >= 0)
         self._slot_of[rows[live]] = live
         self.live = len(live)
+        self._live_slots: np.ndarray | None = None
 
     @classmethod
     def empty(cls) -> RowMap:
@@ -79,6 +80,15 @@ class RowMap:
         """Slots in use, dead ones included."""
         return self._used
 
+    @property
+    def live_slots(self) -> np.ndarray | None:
+        """Sorted int32 live slots, None when all are; kept between changes, for a search must not cost a pass."""
+        if self.live == self.slots:
+            return None
+        if self._live_slots is None:
+            self._live_slots = np.flatnonzero(self.rows >= 0).astype(np.int32)
+        return self._live_slots
+
     def slots_of(self, rows: np.ndarray) -> np.ndarray:
         """The slot of each row [n], -1 where it is not held."""
         rows = np.asarray(rows, np.int64).reshape(-1)
@@ -91,6 +101,7 @@ class RowMap:
         """Forget rows; the slots [m] they held."""
         slots = np.unique(self.slots_of(rows))
         slots = slots[slots >= 0]
+        self._live_slots = None
         self._slot_of[self._rows[slots]] = -1
         self._rows[slots] = -1
         self.live -= len(slots)
@@ -154,12 +165,11 @@ class Allowed:
         if within is not None and within.rows is not None:
             slots = rows.slots_of(within.rows)
             slots = np.sort(slots[slots >= 0])
-        elif rows.live < rows.slots or within is not None:
-            mask = rows.rows >= 0
+        else:
+            slots = rows.live_slots
             if within is not None and within.size < len(rows._slot_of):
-                mask &= rows.rows < within.size
-            if not mask.all():
-                slots = np.flatnonzero(mask).astype(np.int32)
+                mask = (rows.rows >= 0) & (rows.rows < within.size)
+                slots = None if mask.all() else np.flatnonzero(mask).astype(np.int32)
         total = rows.slots if slots is None else len(slots)
         include = exclude = None
         counts = np.full(queries, total, np.int64)
@@ -198,10 +208,9 @@ class Allowed:
         ok = np.ones(len(query), bool)
         position = slot.astype(np.int64)
         if self.slots is not None:
-            where = np.full(slots, -1, np.int64)
-            where[self.slots] = np.arange(len(self.slots))
-            position = where[slot]
-            ok = position >= 0
+            position = np.searchsorted(self.slots, slot)
+            ok = position < len(self.slots)
+            ok[ok] = self.slots[position[ok]] == slot[ok]
         total = slots if self.slots is None else len(self.slots)
         keys = query.astype(np.int64) * total + position
         if self.include is not None:
