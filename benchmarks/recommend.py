@@ -5,7 +5,8 @@
 Protocol: leave-one-out in file order (last item = test, the one before = validation; the test history includes the
 validation item), the full catalogue ranked, items of the history excluded, ties broken by a hash of the ID. Item rows are
 a seeded permutation: the integer IDs of these files are minted in user order and leak. Settings were chosen on validation
-only and are recorded with every result. A result that exists (same dataset, arm, seed and settings) is not made again;
+only (`--tune` for the arms that need no torch; a dataset without a tuning of its own takes Beauty's) and are recorded with
+every result. A result that exists (same dataset, arm, seed and settings) is not made again;
 an interrupted training continues from its checkpoint.
 """
 
@@ -44,6 +45,20 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     name: {"sasrec-ce": _SASREC_CE, "sasrec-bce": _SASREC_BCE} for name in FOLDERS
 }
 """Per dataset and arm, what validation preferred to the defaults."""
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "counting": {
+        "window": [5, 10, 50],
+        "distance_decay": [0.7, 1.0],
+        "backward": [0.0, 0.5],
+        "popularity_power": [0.0, 0.4],
+        "last": [10, 50],
+        "recency_decay": [0.35, 0.65, 0.8],
+    },
+    "item-knn": {"neighbors": [50, 500], "shrinkage": [1.0, 30.0, 100.0], "recency_decay": [0.5, 0.65, 1.0]},
+    "ease": {"regularization": [100.0, 500.0], "recency_decay": [0.8, 0.65]},
+    "bpr-mf": {"learning_rate": [0.2], "regularization": [0.003, 0.03]},
+}
+"""What `--tune` tries beside the defaults, one setting after another, keeping what validation prefers."""
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 
 
@@ -60,6 +75,25 @@ def measure(model: Recommender, task: Task) -> dict[str, float]:
     return {
         f"{name}@{k}": float(v[:, :k].sum(1).mean()) for k in (5, 10) for name, v in (("recall", found), ("ndcg", gain))
     }
+
+
+def tune(split: Split, arm: str) -> dict[str, Any]:
+    """Settings by coordinate search on validation nDCG@10 (one pass over `SPACES`, seed 0)."""
+
+    def value(settings: dict[str, Any]) -> float:
+        model = find("recommenders", ARMS[arm]["part"])(**ARMS[arm].get("config", {}), **settings)
+        model.fit(split.train, valid=split.valid, rng=0)
+        return measure(model, split.valid)["ndcg@10"]
+
+    chosen: dict[str, Any] = {}
+    best = value(chosen)
+    for name, options in SPACES.get(arm, {}).items():
+        for option in options:
+            found = value({**chosen, name: option})
+            print(f"{split.train.name} {arm} {chosen | {name: option}}: valid ndcg@10 {found:.5f}", flush=True)
+            if found > best:
+                best, chosen = found, chosen | {name: option}
+    return chosen
 
 
 def run(split: Split, dataset: str, arm: str, seed: int, config: dict[str, Any], work: Path) -> dict[str, Any]:
@@ -146,14 +180,23 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=JSON", help="a setting, over the recorded ones"
     )
+    parser.add_argument(
+        "--tune", action="store_true", help="choose settings on validation first, once per dataset and arm"
+    )
     parser.add_argument("--out", type=Path, default=Path("results.json"))
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("--data DIR (or ITEMSPACE_DATA) must name the folder of the published files")
+    tuned_at = arguments.out.with_suffix(".settings.json")
+    tuned = json.loads(tuned_at.read_text()) if tuned_at.exists() else {}
     overrides = {key: json.loads(value) for key, value in (pair.split("=", 1) for pair in arguments.set)}
     split = leave_one_out_of(Path(arguments.data), arguments.dataset)
     for arm in arguments.arms.split(","):
-        config = ARMS[arm].get("config", {}) | SETTINGS.get(arguments.dataset, {}).get(arm, {}) | overrides
+        if arguments.tune and arm in SPACES and arm not in tuned.get(arguments.dataset, {}):
+            tuned.setdefault(arguments.dataset, {})[arm] = tune(split, arm)
+            tuned_at.write_text(json.dumps(tuned, indent=1))
+        settings = tuned.get(arguments.dataset, tuned.get("beauty", {})).get(arm, {})
+        config = ARMS[arm].get("config", {}) | SETTINGS.get(arguments.dataset, {}).get(arm, {}) | settings | overrides
         for seed in [int(s) for s in arguments.seeds.split(",")] if ARMS[arm].get("seeded") else [0]:
             place = {"dataset": arguments.dataset, "arm": arm, "seed": seed, "set": config}
             if any(all(r[k] == v for k, v in place.items()) for r in known(arguments.out)):

@@ -22,7 +22,7 @@ from itemspace.recommend.base import Contributions, ScoringRecommender, history_
 class EASEConfig(Config):
     """regularization: lambda on the diagonal. recency_decay: as in `ItemKNN`. max_items: the catalogue size up to which
 
-    the dense items x items matrix is accepted: 4 bytes x max_items^2 twice over while fitting, and n^3 time.
+    the dense items x items matrix is accepted: 4 bytes x max_items^2 (and the sparse counts beside it), and n^3 time.
     """
 
     regularization: float = Field(250.0, gt=0)
@@ -53,7 +53,7 @@ class EASE(ScoringRecommender):
         began = time.monotonic()
         items = len(dataset.catalog)
         if items > self.config.max_items:
-            need = 2 * 4 * items * items / 2**30
+            need = 4 * items * items / 2**30
             raise CapacityError(
                 f"EASE needs a dense {items:,} x {items:,} matrix ({need:.1f} GB while fitting); its limit is "
                 f"max_items={self.config.max_items:,}. Use ItemKNN (item-knn) for a catalogue of this size, or raise "
@@ -93,9 +93,17 @@ def closed_form(gram: np.ndarray, regularization: float) -> np.ndarray:
     if problem:
         raise CapacityError(f"the Gram matrix is not positive definite (at {problem}); raise `regularization`.")
     inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
-    # spotri fills one triangle only.
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
-    weights = inverse / -np.diag(inverse)
+    mirror_lower(inverse)
+    weights = inverse.T  # symmetric, and in C order where LAPACK's is Fortran's
+    weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
-    return np.ascontiguousarray(weights, np.float32)
+    return weights
+
+
+def mirror_lower(matrix: np.ndarray, block: int = 1024) -> None:
+    """Copy the lower triangle over the upper one, in place and block by block (LAPACK fills only one of them)."""
+    for start in range(0, len(matrix), block):
+        stop = min(start + block, len(matrix))
+        matrix[start:stop, stop:] = matrix[stop:, start:stop].T
+        corner = matrix[start:stop, start:stop]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
