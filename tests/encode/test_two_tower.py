@@ -1,0 +1,106 @@
+"""Two towers: they learn what engagement says, words alone cannot teach it, and mining spares what looks right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from itemspace.core.contracts import Budget
+from itemspace.core.errors import ContractError, DataError
+from itemspace.core.operators import Encoded
+from itemspace.core.requests import Requests
+from itemspace.data.splits.queries import query_task
+from itemspace.data.worlds.topics import topics
+from itemspace.encode.two_tower import Engagement, TwoTowerConfig, TwoTowerEncoder
+from itemspace.evaluate.evaluation import evaluate
+from itemspace.index.flat import FlatIndex
+from itemspace.testing.encoder import EncoderContract
+
+pytest.importorskip("torch")
+
+
+class TestTwoTower(EncoderContract):
+    def make(self):
+        return TwoTowerEncoder(dimension=16, characters=(3,))
+
+
+def paraphrases(**options):
+    """A world whose searchers share no word with the catalogue: only engagement relates the two."""
+    return topics(300, 80, lists=600, mix=(0, 1, 0), bridge=0.0, decoy=0.0, **options).data
+
+
+def ndcg(encoder, data):
+    return evaluate(Encoded(encoder, FlatIndex()).build(data.catalog), query_task(data), ["ndcg@10"])["ndcg@10"]
+
+
+def test_engagement_teaches_what_words_cannot_and_noise_teaches_nothing():
+    config = TwoTowerConfig(dimension=32, epochs=4, learning_rate=0.003)
+    data = paraphrases(rng=0)
+    engagement = Engagement.of_impressions(data.impressions)
+    untaught, taught = TwoTowerEncoder(config).fit(data.catalog), TwoTowerEncoder(config)
+    report = taught.learn(data.catalog, engagement, rng=0)
+    assert report.epochs == 8
+    assert report.curve["loss"][-1] < 0.5 * report.curve["loss"][0]
+    assert ndcg(taught, data) > 0.6
+    assert ndcg(untaught, data) < 0.3
+
+    noise = paraphrases(rng=0, randomness=1.0)
+    misled = TwoTowerEncoder(config)
+    misled.learn(noise.catalog, Engagement.of_impressions(noise.impressions), rng=0)
+    assert ndcg(misled, noise) < 0.2
+
+
+def test_the_same_seed_gives_the_same_space_and_another_seed_another():
+    data = paraphrases(rng=1)
+    engagement = Engagement.of_impressions(data.impressions)
+
+    def space(seed: int):
+        encoder = TwoTowerEncoder(dimension=8, epochs=1)
+        encoder.learn(data.catalog, engagement, rng=seed)
+        return encoder.space
+
+    assert space(0) == space(0)
+    assert space(0) != space(1)
+    assert space(0) != TwoTowerEncoder(dimension=8, epochs=1).fit(data.catalog).space
+
+
+def test_clicks_far_down_count_for_more_and_unclicked_items_not_at_all():
+    data = paraphrases(rng=2)
+    shown = data.impressions
+    found = Engagement.of_impressions(shown)
+    first = np.flatnonzero(shown.outcome > 0)[0]
+    pair = (shown.query == shown.query[first]) & (shown.item == shown.item[first])
+    at = np.flatnonzero((found.query == shown.query[first]) & (found.item == shown.item[first]))
+    assert found.grade[at] == pytest.approx([float((shown.outcome * (shown.position + 1))[pair].sum())])
+    assert (found.grade > 0).all()
+    with pytest.raises(DataError, match="no queries"):
+        Engagement.of_impressions(replace(shown, query=None))
+
+
+def test_mined_negatives_are_near_not_engaged_and_do_not_look_right():
+    from itemspace.encode.two_tower_training import mined
+
+    words = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 1]], np.float32))
+    queries = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0]], np.float32))
+    chosen = sp.csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32))
+    asked, answers = np.ones((2, 1), np.float32), np.array([[5], [4], [3], [2], [1]], np.float32)
+    config = TwoTowerConfig(hard_negatives=2, mined_depth=4)
+    found = mined(asked, answers, queries, words, chosen, None, config)
+    # Item 0 was chosen, item 1 has both of the query's words too; nobody chose anything after the second query.
+    assert found.to_lists() == [[2, 3], []]
+    types = np.array([0, 1, 1, 0, 0])
+    assert mined(asked, answers, queries, words, chosen, types, config).to_lists() == [[1, 2], []]
+
+
+def test_a_budget_is_kept_and_what_cannot_be_learned_is_refused():
+    data = paraphrases(rng=3)
+    engagement = Engagement.of_impressions(data.impressions)
+    assert TwoTowerEncoder(epochs=5).learn(data.catalog, engagement, budget=Budget(epochs=1)).epochs == 2
+    nothing = Engagement(("a",), np.zeros(0, int), np.zeros(0, np.int32), np.zeros(0))
+    with pytest.raises(DataError, match="nothing to learn"):
+        TwoTowerEncoder().learn(data.catalog, nothing)
+    with pytest.raises(ContractError, match="fit"):
+        TwoTowerEncoder().encode(Requests.texts(["a"]), role="query")
