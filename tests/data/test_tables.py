@@ -97,7 +97,8 @@ def test_a_folder_of_parts_is_joined_by_id(tmp_path):
     assert log.history_times[x].tolist() == [1_600_000_000, 1_600_000_100]
     assert sorted(log.events) == ["buy", "view"]
     assert any("milliseconds" in note for note in data.source["notes"])
-    assert data.judgments.grades.tolist() == data.judgments.items.with_values(data.judgments.grades).values.tolist()
+    graded = zip(data.catalog.ids.decode(data.judgments.items.values), data.judgments.grades.tolist(), strict=True)
+    assert sorted(graded) == [("007", 3.0), ("9", 0.0), ("9", 2.0)]
     assert sorted(data.catalog.ids.decode(data.judgments.items[0])) == ["007", "9"]
     assert (shown.position.tolist(), shown.request.tolist(), shown.outcome.tolist()) == (
         [0, 1, 0],
@@ -119,6 +120,24 @@ def test_unknown_items_can_be_added(tmp_path):
     data = read_tables(tmp_path / "items.csv", interactions=tmp_path / "log.csv", unknown="add")
     assert data.catalog.item("zz") == {"id": "zz", "title": None}
     assert data.catalog.ids.decode(data.interactions.item) == ["a", "zz"]
+
+
+def test_items_added_by_a_later_log_keep_every_row_right(tmp_path):
+    """Interactions, impressions and judgments each bring items of their own; all must speak of the same rows."""
+    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{n},Thing\n" for n in range(30)))
+    (tmp_path / "log.csv").write_text("user,item\nu,i1\nu,new1\n")
+    (tmp_path / "judged.csv").write_text("query,item,grade\nboots,i2,1\nboots,new2,3\n")
+    (tmp_path / "shown.csv").write_text("session_id,item,rank,clicked\ns,i3,1,true\ns,new3,2,false\n")
+    data = read_tables(
+        tmp_path / "items.csv", interactions=tmp_path / "log.csv", judgments=tmp_path / "judged.csv",
+        impressions=tmp_path / "shown.csv", unknown="add",
+    )  # fmt: skip
+    assert len(data.catalog) == 33
+    decode = data.catalog.ids.decode
+    assert decode(data.interactions.item) == ["i1", "new1"]
+    assert decode(data.impressions.item) == ["i3", "new3"]
+    judged = dict(zip(decode(data.judgments.items.values), data.judgments.grades.tolist(), strict=True))
+    assert judged == {"i2": 1.0, "new2": 3.0}
 
 
 @pytest.mark.parametrize(("policy", "title"), [("first", "Boot"), ("last", "Boots")])

@@ -159,11 +159,12 @@ def read_tables(
     parts: dict[str, Any] = {}
     if log is not None:
         catalog, parts["interactions"] = _events(log, catalog, reading)
-    if queries is not None or judgments is not None:
-        catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
     if impressions is not None:
         frame = load_table(Path(impressions), reading, keep=LOG_IDS)
         catalog, parts["impressions"] = _shown(frame, catalog, reading)
+    # Judgments last: they carry rows alone, so the catalogue must not gain items after them.
+    if queries is not None or judgments is not None:
+        catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
     parts = _same_rows(parts, catalog)
     reading.rejects.close()
     return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)
