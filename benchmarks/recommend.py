@@ -12,6 +12,7 @@ an interrupted training continues from its checkpoint.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -20,22 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Recommender
 from itemspace.core.dataset import Dataset
-from itemspace.core.interactions import Interactions
-from itemspace.core.judgments import Judgments
 from itemspace.core.plugins import find
-from itemspace.core.requests import Requests
 from itemspace.core.task import Task
+from itemspace.data.splits import Split, leave_one_out
 
-FILES = {
-    "beauty": "amazon-beauty/Beauty.txt",
-    "sports": "amazon-sports/Sports_and_Outdoors.txt",
-    "scientific": "amazon-scientific/Scientific.inter.json",
-}
+FOLDERS = {"beauty": "amazon-beauty", "sports": "amazon-sports", "scientific": "amazon-scientific"}
 ARMS: dict[str, dict[str, Any]] = {
     "popularity": {"part": "popularity"},
     "counting": {"part": "counting"},
@@ -45,37 +38,18 @@ ARMS: dict[str, dict[str, Any]] = {
     "sasrec-ce": {"part": "sasrec", "seeded": True, "config": {"loss": "softmax"}},
     "sasrec-bce": {"part": "sasrec", "seeded": True, "config": {"loss": "binary"}},
 }
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
+_SASREC_CE = {"evaluate_every": 2, "patience": 4}
+_SASREC_BCE = {"evaluate_every": 5, "patience": 4}
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    name: {"sasrec-ce": _SASREC_CE, "sasrec-bce": _SASREC_BCE} for name in FOLDERS
+}
 """Per dataset and arm, what validation preferred to the defaults."""
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 
 
-def load(path: Path, name: str) -> Dataset:
-    """The sequences of an S3-Rec file (`user item item ...`) or a JSON object of lists, rows by seeded permutation."""
-    if path.suffix == ".json":
-        sequences = {user: [str(x) for x in items] for user, items in json.loads(path.read_text()).items()}
-    else:
-        lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        sequences = {line[0]: line[1:] for line in lines}
-    lengths = [len(items) for items in sequences.values()]
-    users = pa.array(list(sequences)).take(pa.array(np.repeat(np.arange(len(lengths)), lengths)))
-    items = pa.array([item for items in sequences.values() for item in items], pa.large_string())
-    catalog = Catalog.from_table(pa.table({"item_id": items.unique()}))
-    return Dataset(catalog, Interactions.from_columns(users, items, items=catalog.ids), name=name)
-
-
-def leave_one_out(dataset: Dataset) -> tuple[Dataset, Task, Task]:
-    """Training events, the validation task and the test task."""
-    events = dataset.interactions
-    assert events is not None
-    back = np.bincount(events.user)[events.user] - events.position
-
-    def task(name: str, place: int) -> Task:
-        users = np.arange(len(events.users), dtype=np.int32)
-        requests = Requests.histories(events.take(back > place).histories, user=users)
-        return Task(name, requests, Judgments.single(events.item[back == place]))
-
-    return dataset.with_interactions(events.take(back > 2)), task("valid", 2), task("test", 1)
+def leave_one_out_of(root: Path, name: str) -> Split:
+    """The published file in file order, split; rows are a seeded permutation."""
+    return leave_one_out(Dataset.read(FOLDERS[name], root=root))
 
 
 def measure(model: Recommender, task: Task) -> dict[str, float]:
@@ -88,24 +62,23 @@ def measure(model: Recommender, task: Task) -> dict[str, float]:
     }
 
 
-def run(dataset: Dataset, arm: str, seed: int, config: dict[str, Any], work: Path) -> dict[str, Any]:
+def run(split: Split, dataset: str, arm: str, seed: int, config: dict[str, Any], work: Path) -> dict[str, Any]:
     """Fit one arm with one seed and measure it."""
-    train, valid, test = leave_one_out(dataset)
     model = find("recommenders", ARMS[arm]["part"])(**config)
-    label = f"{dataset.name}-{arm}-{seed}"
+    label = f"{dataset}-{arm}-{seed}"
     if hasattr(model, "checkpoint"):
         work.mkdir(parents=True, exist_ok=True)
         model.checkpoint = work / f"{label}.safetensors"
         model.on_epoch = lambda epoch, loss, figure, seconds: print(
             f"{label} epoch {epoch} loss {loss:.4f} valid ndcg@10 {figure or 0:.4f} {seconds:.1f} s", flush=True
         )
-    report = model.fit(train, valid=valid, rng=seed)
+    report = model.fit(split.train, valid=split.valid, rng=seed)
     if getattr(model, "checkpoint", None) is not None:
         model.checkpoint.unlink(missing_ok=True)
     began = time.monotonic()
-    figures = {"valid": measure(model, valid), "test": measure(model, test)}
+    figures = {"valid": measure(model, split.valid), "test": measure(model, split.test)}
     return {
-        "dataset": dataset.name,
+        "dataset": dataset,
         "arm": arm,
         "seed": seed,
         "config": json.loads(model.config.model_dump_json()),
@@ -116,8 +89,8 @@ def run(dataset: Dataset, arm: str, seed: int, config: dict[str, Any], work: Pat
         "epochs": report.epochs,
         "best_epoch": report.best_epoch,
         "stopped": report.stopped,
-        "requests": len(test),
-        "data": train.fingerprint,
+        "requests": len(split.test),
+        "data": split.train.fingerprint,
         "machine": f"{platform.machine()}, {os.environ.get('OMP_NUM_THREADS', os.cpu_count())} threads",
     }
 
@@ -144,11 +117,22 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, results: list[dict[str, Any]]) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(results, indent=1))
-    os.replace(temporary, path)
-    path.with_suffix(".md").write_text(table(results))
+def record(path: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Add a result to the file (several processes may) and return all of them."""
+    with open(path.with_name(path.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        key = ("dataset", "arm", "seed")
+        results = [r for r in known(path) if any(r[k] != result[k] for k in key)] + [result]
+        results.sort(key=lambda r: (list(FOLDERS).index(r["dataset"]), list(ARMS).index(r["arm"]), r["seed"]))
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(json.dumps(results, indent=1))
+        os.replace(temporary, path)
+        path.with_suffix(".md").write_text(table(results))
+    return results
+
+
+def known(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def main() -> None:
@@ -156,7 +140,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("ITEMSPACE_DATA"), help="folder of the published files"
     )
-    parser.add_argument("--dataset", default="beauty", choices=list(FILES))
+    parser.add_argument("--dataset", default="beauty", choices=list(FOLDERS))
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--seeds", default="0,1,2", help="used by arms whose result depends on one; others run once")
     parser.add_argument(
@@ -166,20 +150,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("--data DIR (or ITEMSPACE_DATA) must name the folder of the published files")
-    dataset = load(Path(arguments.data) / FILES[arguments.dataset], arguments.dataset)
-    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
     overrides = {key: json.loads(value) for key, value in (pair.split("=", 1) for pair in arguments.set)}
+    split = leave_one_out_of(Path(arguments.data), arguments.dataset)
     for arm in arguments.arms.split(","):
         config = ARMS[arm].get("config", {}) | SETTINGS.get(arguments.dataset, {}).get(arm, {}) | overrides
         for seed in [int(s) for s in arguments.seeds.split(",")] if ARMS[arm].get("seeded") else [0]:
-            known = [r for r in results if (r["dataset"], r["arm"], r["seed"]) == (arguments.dataset, arm, seed)]
-            if any(r["set"] == config for r in known):
+            place = {"dataset": arguments.dataset, "arm": arm, "seed": seed, "set": config}
+            if any(all(r[k] == v for k, v in place.items()) for r in known(arguments.out)):
                 continue
-            results = [r for r in results if r not in known]
-            results.append(run(dataset, arm, seed, config, arguments.out.parent / "checkpoints"))
-            write(arguments.out, results)
-            print(json.dumps({k: results[-1][k] for k in ("arm", "seed", "valid", "test", "fit_seconds")}), flush=True)
-    print(table(results))
+            result = run(split, arguments.dataset, arm, seed, config, arguments.out.parent / "checkpoints")
+            record(arguments.out, result)
+            print(json.dumps({k: result[k] for k in ("arm", "seed", "valid", "test", "fit_seconds")}), flush=True)
+    print(table(known(arguments.out)))
 
 
 if __name__ == "__main__":

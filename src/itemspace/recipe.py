@@ -73,7 +73,11 @@ class Fusion(Config):
 
 
 class Recipe(Config):
-    """Everything `Space.build` may vary."""
+    """Everything `Space.build` may vary.
+
+    exact_up_to: with `index` "auto", catalogues of up to this many items are searched exactly. system: the slug of a
+    published system that answers instead of the recipe's own search or recommender.
+    """
 
     seed: int = 0
     text: list[str] | None = None
@@ -85,6 +89,7 @@ class Recipe(Config):
     recommender: Part | None = Part(name="auto")
     store: Part = Part(name="lancedb")
     exact_up_to: int = Field(20_000, ge=0)
+    system: str | None = None
 
     @field_validator("fields")
     @classmethod

@@ -42,3 +42,20 @@ def test_merging_parts_equals_one_top_k():
     right = top_k(scores[:, 20:], 7, ties[20:])
     merged = merge_top_k([left, (np.where(right[0] >= 0, right[0] + 20, -1), right[1])], 7, ties)
     np.testing.assert_array_equal(merged[0], top_k(scores, 7, ties)[0])
+
+
+@pytest.mark.parametrize("common", [0.0, -np.inf])
+@pytest.mark.parametrize("k", [1, 10, 100, 900])
+def test_rows_that_are_mostly_one_value(common, k):
+    """Counts and lexical scores: few columns rise above a common value, some are forbidden, some lie below it."""
+    rng = np.random.default_rng(k)
+    scores = np.full((40, 1_000), common, np.float32)
+    risen = rng.random(scores.shape) < rng.uniform(0, 0.14, (40, 1))
+    scores[risen] = rng.integers(1, 4, int(risen.sum()))
+    scores[rng.random(scores.shape) < rng.choice([0.0, 0.2, 0.49], (40, 1))] = -np.inf
+    scores[rng.random(scores.shape) < 0.01] = -3
+    ties = rng.permutation(1_000).astype(np.uint32)
+    rows, best = top_k(scores, k, ties)
+    expected_rows, expected = top_k_reference(scores, k, ties)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_array_equal(best, expected)

@@ -97,3 +97,25 @@ def test_real_data_count_only_after_the_worlds_agree(positive, null, state):
 def test_a_claim_must_say_one_thing(options):
     with pytest.raises(RequestError):
         Claim("unclear", "ndcg@10", **options)
+
+
+@pytest.mark.parametrize(
+    ("gain", "companion", "verdict"),
+    [
+        (0.1, 0.1, "held"),
+        (0.1, 0.001, "held"),
+        (0.1, -0.001, "too close to call"),
+        (0.0, 0.1, "too close to call"),
+        (0.0, 0.01, "not held"),
+    ],
+)
+def test_a_companion_may_take_a_conclusion_back_but_never_make_one(gain, companion, verdict):
+    claim = Claim("better", "ndcg@10", over="plain", by=0.02, agree=("bpref", "judged-ndcg@10"))
+    base = np.array([0.3, 0.4, 0.5])
+    values = {
+        "system": {"ndcg@10": base + gain, "bpref": base + companion},
+        "plain": {"ndcg@10": base, "bpref": base},
+    }
+    finding = claim.judge(values)
+    assert finding.verdict == verdict
+    assert ("bpref" in finding.why) == (verdict == "too close to call")

@@ -6,7 +6,6 @@ import shutil
 import time
 from pathlib import Path
 
-FILES = ("items", "interactions", "queries", "judgments", "impressions")
 QUERY, FILTER = "waterproof boots", "price < 120 and in_stock"
 
 
@@ -28,8 +27,13 @@ def run(folder: Path, *, items: int, users: int, seed: int) -> None:
     console.rule("2. build")
     target = folder / "shop.space"
     shutil.rmtree(target, ignore_errors=True)
-    paths = {name: files / f"{name}.parquet" for name in FILES}
-    data = read_tables(paths.pop("items"), **paths)
+    data = read_tables(
+        files / "items.parquet",
+        interactions=files / "interactions.parquet",
+        queries=files / "queries.parquet",
+        judgments=files / "judgments.parquet",
+        impressions=files / "impressions.parquet",
+    )
     with Space.build(data, path=target, say=console.print) as space:
         console.print(f"[bold]{target}[/bold]: {space.describe()}")
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from itemspace.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from itemspace.systems.registry import Row
 
 systems_app = typer.Typer(invoke_without_command=True, help="The gallery: published systems, and what was measured.")
 
@@ -13,10 +19,87 @@ systems_app = typer.Typer(invoke_without_command=True, help="The gallery: publis
 def listed(
     context: typer.Context,
     family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
-    built: Annotated[bool, typer.Option(help="Only systems that can be built.")] = False,
+    built: Annotated[bool, typer.Option("--built", help="Only systems that can be built.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """List every system with its state."""
-    if context.invoked_subcommand is None:
-        from itemspace.systems.page import print_table
+    if context.invoked_subcommand is not None:
+        return
+    from itemspace.systems.registry import listing
 
-        print_table(family=family, built=built)
+    rows = [row for row in listing() if family in (None, row.family) and (not built or row.state != "not built")]
+    if not rows:
+        families = sorted({row.family for row in listing()})
+        raise RequestError(f"no such system. Families: {', '.join(families)}.")
+    if as_json:
+        from itemspace.cli.render import print_json
+
+        print_json([{"slug": r.slug, "family": r.family, "title": r.title, "state": r.state} for r in rows])
+        return
+    _print(rows)
+
+
+def _print(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(rows)} systems", title_justify="left", pad_edge=False)
+    for name in ("n", "slug", "family", "title", "state", "claims"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=44)
+    for row in rows:
+        table.add_row(str(row.n), row.slug, row.family, row.title, row.state, ", ".join(row.verdicts))
+    Console().print(table)
+
+
+@systems_app.command("run")
+def run(
+    slug: Annotated[str | None, typer.Argument(help="The system; with --all, every one that is built.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run every system that is built.")] = False,
+    quick: Annotated[bool, typer.Option(help="Seconds instead of minutes; not kept.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(envvar="ITEMSPACE_DATA", help="The folder with published datasets.")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Keep the finding and write docs/systems.md.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Measure a system's claims in a world where they must hold, one where they must not, and on real data."""
+    from itemspace.systems.page import write_page
+    from itemspace.systems.registry import built, findings_folder
+    from itemspace.systems.run import run_system
+
+    if (slug is None) == (not everything):
+        raise RequestError("name one system, or pass --all. `itemspace systems --built` lists what can be run.")
+    folder = findings_folder()
+    for one in list(built()) if everything else [str(slug)]:
+        finding = run_system(one, data=data, quick=quick, keep=folder if keep else None)
+        if as_json:
+            from itemspace.cli.render import print_json
+
+            print_json(finding)
+        else:
+            print_finding(finding)
+    if keep and not quick:
+        write_page(folder.parent / "systems.md", folder)
+        print(f"Wrote {folder.parent / 'systems.md'}")
+
+
+def print_finding(finding: dict[str, Any]) -> None:
+    """A finding claim by claim, place by place."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from itemspace.systems.page import told
+
+    console = Console()
+    table = Table(title=f"{finding['slug']}: {finding['state']}", title_justify="left", pad_edge=False)
+    table.add_column("claim", max_width=48)
+    for place in finding["places"]:
+        table.add_column(place, max_width=36)
+    table.add_column("verdict")
+    for claim in finding["claims"]:
+        cells = [told(claim["places"].get(place)) for place in finding["places"]]
+        table.add_row(f"{claim['text']} ({claim['bar']})", *cells, claim["verdict"])
+    console.print(table)
+    for place, measured in finding["places"].items():
+        for note in measured["notes"]:
+            console.print(f"{place}: {note}", highlight=False, markup=False)

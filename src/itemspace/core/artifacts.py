@@ -21,7 +21,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -66,11 +66,14 @@ class Artifact:
         self._generation: str | None = None
         self._manifest: dict[str, Any] = {}
         self._held: int | None = None
+        self._derived: tuple[str, ...] = ()
         self._lock = FileLock(self.path / "LOCK", what=f"{self.path}")
 
     @classmethod
-    def create(cls, path: str | Path, *, type: str, format: int) -> Self:
+    def create(cls, path: str | Path, *, type: str, format: int, beside: Collection[str] = ()) -> Self:
         """The artifact at `path`, ready for `write`: a new folder, or an artifact of this type that is already there.
+
+        beside: names that the artifact's owner keeps in the folder beside its generations.
 
         Raises:
             ArtifactError: something else is at `path`.
@@ -82,7 +85,9 @@ class Artifact:
         if made.path.exists() and not made.path.is_dir():
             raise ArtifactError(f"{made.path} is a file; an artifact needs a folder of its own.")
         strangers = [p.name for p in made.path.iterdir()] if made.path.exists() else []
-        strangers = [name for name in strangers if name not in ("LOCK", "generations") and not name.startswith(".")]
+        strangers = [
+            name for name in strangers if name not in ("LOCK", "generations", *beside) and not name.startswith(".")
+        ]
         if strangers:
             raise ArtifactError(f"{made.path} is not empty and not an artifact (it holds {min(strangers)}).")
         (made.path / "generations").mkdir(parents=True, exist_ok=True)
@@ -91,16 +96,18 @@ class Artifact:
         return made
 
     @classmethod
-    def open(cls, path: str | Path, *, type: str, format: int) -> Self:
+    def open(cls, path: str | Path, *, type: str, format: int, derived: Collection[str] = ()) -> Self:
         """The artifact at `path`, at its current generation, which stays readable until `close`.
 
-        Every file's presence and size are checked; `verify` checks the contents.
+        Every file's presence and size are checked; `verify` checks the contents. derived: folders of the generation that
+        its reader can make anew; damage there is left for it to find.
 
         Raises:
             ArtifactError: missing, damaged, without a finished generation, or of another type.
             FormatVersionError: its format is newer than `format`, the newest this code reads.
         """
         opened = cls(Path(path), type=type, format=format)
+        opened._derived = tuple(f"{name}/" for name in derived)
         opened._load()
         return opened
 
@@ -201,6 +208,8 @@ class Artifact:
         if "manifest" in current and hashlib.sha256(raw).hexdigest() != current["manifest"]:
             raise ArtifactError(f"{folder / 'manifest.json'} is damaged: its checksum does not match.")
         for name, entry in manifest.get("checksums", {}).items():
+            if name.startswith(self._derived):
+                continue
             try:
                 size = (folder / name).stat().st_size
             except OSError:

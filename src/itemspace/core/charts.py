@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 COLORS = 8
-WIDTH = 420
-LEFT, RIGHT = 118, 62
+WIDTH = 350
+LEFT, RIGHT = 104, 54
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def bars(rows: Sequence[Bar], *, title: str) -> str:
         y = top + i * pitch
         middle = y + pitch / 2 - 1
         parts.append(f"<g><title>{escape(b.hover or b.label)}</title>")
-        parts.append(f'<text x="{LEFT - 8}" y="{middle + 4}" text-anchor="end">{escape(clip(b.label, 17))}</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{middle + 4}" text-anchor="end">{escape(clip(b.label, 15))}</text>')
         if b.value == b.value:
             wide = max(0.5, at(b.value) - LEFT)
             parts.append(
@@ -119,7 +119,7 @@ def dots(groups: Sequence[tuple[str, str, Sequence[Bar]]], *, title: str, zero: 
         block = max(1, len(rows)) * step
         middle = y + block / 2
         parts.append(
-            f'<text x="{LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(clip(label, 17))}<title>{escape(label)}</title></text>'
+            f'<text x="{LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(clip(label, 15))}<title>{escape(label)}</title></text>'
         )
         parts.append(f'<text class="faint" x="{WIDTH - RIGHT + 8}" y="{middle + 4:.1f}">{escape(note)}</text>')
         for j, b in enumerate(rows):

@@ -104,6 +104,24 @@ def load_array(path: Path, *, mmap: bool = True) -> np.ndarray:
             raise ArtifactError(f"{path} is damaged: {error}.") from None
 
 
+def copy_files(source: Path, target: Path, *, link: bool) -> None:
+    """Copy the files of one folder to another, durably; `link` allows a second name for the same file instead."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if not (link and _linked(path, target / path.name)):
+            shutil.copy2(path, target / path.name)
+            fsync_file(target / path.name)
+    fsync_folder(target)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # across disks, or a file system without links
+        return False
+    return True
+
+
 def remove_tree(path: Path) -> None:
     """Delete a folder; what is already gone is fine."""
     shutil.rmtree(path, ignore_errors=True)

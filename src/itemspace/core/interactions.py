@@ -168,6 +168,7 @@ class Impressions:
     request: int32 [n], the number of the list (a search, a page view) the row belongs to. item: int32 rows [n].
     position: int32 [n] from 0. outcome: float32 [n], 1 for a click (or a graded outcome), 0 for none.
     query: int32 [n] rows of `queries`, or None. user: int32 [n] or None. time: int64 [n] or None.
+    context: an Arrow table of n rows, the circumstances each item was shown in (as `Requests.context`), or None.
     """
 
     request: np.ndarray
@@ -180,13 +181,15 @@ class Impressions:
     user: np.ndarray | None = None
     users: Ids | None = None
     time: np.ndarray | None = None
+    context: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.request)
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self.request, self.item, self.position, self.outcome, self.items.values, list(self.queries))
+        parts = [self.request, self.item, self.position, self.outcome, self.items.values, list(self.queries)]
+        return fingerprint(*parts, *[x for x in (self.user, self.time, self.context) if x is not None])
 
 
 def _encode_events(event: Sequence[str] | pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -21,11 +21,15 @@ BUILTIN: dict[str, dict[str, str]] = {
     "encoders": {
         "lsa": "itemspace.encode.lsa:LSAEncoder",
         "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
+        "text-fields": "itemspace.encode.fields:TextFields",
+        "tokens": "itemspace.encode.tokens:TokenEncoder",
+        "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },
     "indexes": {
         "flat": "itemspace.index.flat:FlatIndex",
         "hnsw": "itemspace.index.hnsw:HNSWIndex",
         "bm25": "itemspace.index.bm25:BM25Index",
+        "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",
@@ -35,8 +39,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "bpr-mf": "itemspace.recommend.bpr_mf:BPRMF",
         "sasrec": "itemspace.recommend.sasrec:SASRec",
     },
-    "scorers": {},
-    "linkers": {},
+    "scorers": {"factorization-machine": "itemspace.rank.factorization_machine:FactorizationMachine"},
+    "linkers": {"mentions": "itemspace.link.mentions:MentionLinker"},
+    "tokenizers": {"hierarchical-k-means": "itemspace.identify.hierarchical_kmeans:HierarchicalKMeans"},
     "readers": {
         "chorus": "itemspace.data.readers.chorus:ChorusReader",
         "retrotech": "itemspace.data.readers.retrotech:RetroTechReader",

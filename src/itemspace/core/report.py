@@ -235,13 +235,15 @@ def decimal(value: float, digits: int = 4) -> str:
         return "-"
     if abs(value) >= 10:
         return f"{value:,.1f}"
-    text = f"{value:.{digits}f}"
+    # Adding 0.0 takes the sign off what rounds to nothing.
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def signed(value: float) -> str:
     """A difference: "+.0123", "-.0123"."""
-    return ("+" if value > 0 else "") + decimal(value)
+    text = decimal(value)
+    return text if value <= 0 or text == decimal(0.0) else f"+{text}"
 
 
 def p_value(p: float) -> str:

@@ -14,10 +14,10 @@ CARDS = 8
 
 STYLE = """
 :root { color-scheme: light dark; --page:#fbfaf8; --card:#fff; --ink:#1d2126; --faint:#68707a; --grid:#e9e7e2; --line:#b9bcc2;
-  --edge:#e6e3dd; --good:#1c7c4a; --warn:#8a5a00; --warnback:#fff4dc;
+  --edge:#e6e3dd; --good:#1c7c4a; --bad:#b3372f; --warn:#8a5a00; --warnback:#fff4dc;
   --s0:#3566b0; --s1:#d0702a; --s2:#2e8b66; --s3:#b0406a; --s4:#7657ad; --s5:#94811f; --s6:#2c94a6; --s7:#777d86; }
 @media (prefers-color-scheme: dark) { :root { --page:#14171b; --card:#1c2026; --ink:#e7e9ec; --faint:#9aa3ad; --grid:#2b3038;
-  --line:#565d67; --edge:#2c323a; --good:#6fce9c; --warn:#f0c36a; --warnback:#33290f;
+  --line:#565d67; --edge:#2c323a; --good:#6fce9c; --bad:#f08f86; --warn:#f0c36a; --warnback:#33290f;
   --s0:#7ba7ea; --s1:#f0995a; --s2:#63c79c; --s3:#e483a8; --s4:#b196e6; --s5:#d1be56; --s6:#66c7d8; --s7:#a3aab4; } }
 * { box-sizing: border-box }
 body { margin:0; background:var(--page); color:var(--ink); font:15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
@@ -29,6 +29,7 @@ p { margin: 4px 0 12px; max-width: 76ch }
 .lead { font-size: 17px } .faint { color: var(--faint) }
 .cards { display:grid; gap:14px; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); margin-top: 12px }
 .card { background:var(--card); border:1px solid var(--edge); border-radius:10px; padding:14px 16px; min-width:0 }
+.wide { grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)) } .wide .card { max-width: 640px } .wide svg { max-width: 460px }
 .legend { display:flex; flex-wrap:wrap; gap:6px 18px; margin:14px 0 0; padding:0; list-style:none }
 .legend i { display:inline-block; width:11px; height:11px; border-radius:3px; margin-right:7px }
 .note { background:var(--warnback); border-left:3px solid var(--warn); padding:9px 14px; border-radius:4px; margin:10px 0; max-width:90ch }
@@ -38,10 +39,10 @@ svg text.value { font-variant-numeric: tabular-nums; font-weight:600 }
 svg .grid { stroke:var(--grid) } svg .axis { stroke:var(--line) } svg .whisker line { stroke:var(--ink); stroke-width:1.2; opacity:.75 }
 .scroll { overflow-x:auto } table { border-collapse:collapse; width:100%; font-size:14px }
 th { text-align:left; font-weight:600; color:var(--faint); font-size:12.5px } th, td { padding:6px 12px 6px 0; border-bottom:1px solid var(--edge); vertical-align:middle; white-space:nowrap }
-td.n, th.n { text-align:right; font-variant-numeric: tabular-nums } td small { color:var(--faint) } .sure { color:var(--good); font-weight:600 }
+td.n, th.n { text-align:right; font-variant-numeric: tabular-nums } td small { color:var(--faint) } .sure { color:var(--good); font-weight:600 } .worse { color:var(--bad); font-weight:600 }
 details { margin-top:14px } summary { cursor:pointer; color:var(--faint) } summary:hover { color:var(--ink) }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:4px 18px; margin:8px 0; font-size:14px } dt { color:var(--faint) } dd { margin:0; overflow-wrap:anywhere }
-@media (max-width: 600px) { main { padding:22px 14px } .cards { grid-template-columns: 1fr } }
+@media (max-width: 600px) { main { padding:22px 14px } .cards { grid-template-columns: 1fr } .wide { grid-template-columns: 1fr } }
 @media print { .card { break-inside: avoid } }
 """
 
@@ -122,7 +123,7 @@ def _comparisons(report: Report, arms: Mapping[str, int]) -> str:
 
 
 def _comparison(c: Comparison, reach: float, arms: Mapping[str, int]) -> str:
-    sure = ' class="n sure"' if c.significant else ' class="n"'
+    sure = ' class="n"' if not c.significant else ' class="n sure"' if c.difference > 0 else ' class="n worse"'
     return (
         f"<tr><td>{escape(c.arm)}<td>{escape(c.metric)}<td{sure}>{signed(c.difference)}"
         f"<td>{forest(c.difference, c.low, c.high, reach, arms.get(c.arm, 0))}"
@@ -141,7 +142,7 @@ def _plots(report: Report, arms: Mapping[str, int]) -> str:
         drawn = (differences if spread else lines)(series, title=name)
         about = "requests, from the most harmed to the most helped" if spread else "cut-off k, logarithmic"
         cards.append(f'<section class="card"><h3>{escape(name)}</h3>{drawn}<div class="faint">{about}</div></section>')
-    return f'<h2>Shapes</h2><div class="cards">{"".join(cards)}</div>' if cards else ""
+    return f'<h2>Shapes</h2><div class="cards wide">{"".join(cards)}</div>' if cards else ""
 
 
 def _slices(report: Report, arms: Mapping[str, int]) -> str:
@@ -161,7 +162,7 @@ def _slices(report: Report, arms: Mapping[str, int]) -> str:
             )
     if not cards:
         return ""
-    return f'<h2>{escape(metric)} by slice</h2><div class="cards">{"".join(cards)}</div>'
+    return f'<h2>{escape(metric)} by slice</h2><div class="cards wide">{"".join(cards)}</div>'
 
 
 def _numbers(report: Report) -> str:

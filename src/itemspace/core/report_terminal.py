@@ -48,9 +48,14 @@ def headline(report: Report) -> str:
     )
     if best.low == best.low:
         told += f" [{decimal(best.low)}, {decimal(best.high)}]"
-    for c in (c for c in report.comparisons if (c.metric, c.arm, c.slice) == (first, best.arm, ALL)):
+    compared = {c.arm: c for c in report.comparisons if (c.metric, c.slice) == (first, ALL)}
+    # The baseline has no comparison of its own: the runner-up's tells how safe its lead is.
+    rival = best.arm if best.arm in compared else ranked[1].arm if len(ranked) > 1 else ""
+    if rival in compared:
+        c = compared[rival]
         sure = "beyond chance" if c.significant else "not told apart from chance"
-        told += f", {signed(c.difference)} to {c.baseline} ({sure}, corrected p {p_value(c.p_holm)})"
+        whose = "" if rival == best.arm else f"{rival} "
+        told += f", {whose}{signed(c.difference)} to {c.baseline} ({sure}, corrected p {p_value(c.p_holm)})"
     others = _other_leaders(report, first, best.arm)
     if len(ranked) > 1 and others:
         told += f". The judgments do not settle it: {others}"

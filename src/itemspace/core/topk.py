@@ -32,6 +32,18 @@ def top_k(scores: np.ndarray, k: int, ties: np.ndarray | None = None) -> tuple[n
     if width == 0 or q == 0:
         return rows, best
     ties = np.arange(n, dtype=np.uint32) if ties is None else ties
+    thin = _thin(scores, width, ties, rows, best) if width < n else np.zeros(q, bool)
+    if not thin.all():
+        left = np.flatnonzero(~thin)
+        columns, values = _dense(scores if len(left) == q else scores[left], width, ties)
+        rows[left, :width] = np.where(values > -np.inf, columns, -1)
+        best[left, :width] = values
+    return rows, best
+
+
+def _dense(scores: np.ndarray, width: int, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The `width` best columns and values by selection in whole rows."""
+    q, n = scores.shape
     if width < n:
         candidates = np.argpartition(scores, n - width, axis=1)[:, n - width :]
         threshold = np.take_along_axis(scores, candidates, 1).min(1)
@@ -45,11 +57,48 @@ def top_k(scores: np.ndarray, k: int, ties: np.ndarray | None = None) -> tuple[n
         candidates = np.broadcast_to(np.arange(n), (q, n))
     chosen = np.take_along_axis(scores, candidates, 1)
     order = np.lexsort((ties[candidates], -chosen), axis=1)
-    columns = np.take_along_axis(candidates, order, 1)
-    values = np.take_along_axis(chosen, order, 1)
-    rows[:, :width] = np.where(values > -np.inf, columns, -1)
-    best[:, :width] = values
-    return rows, best
+    return np.take_along_axis(candidates, order, 1), np.take_along_axis(chosen, order, 1)
+
+
+def _thin(scores: np.ndarray, width: int, ties: np.ndarray, rows: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Answer the rows where few columns rise above a common value (counts, BM25), into `rows` and `best`.
+
+    Selection is many times slower over long runs of equal values, so only what rises above is ranked, and filled up in
+    tie order with columns at the common value. Returns which rows were answered, bool [q].
+    """
+    n = scores.shape[1]
+    sample = np.sort(scores[:, :: max(1, n // 64)], axis=1)
+    floor = sample[:, sample.shape[1] // 2]
+    above = scores > floor[:, None]
+    counts = np.count_nonzero(above, axis=1)
+    done = counts <= n // 8
+    at = np.flatnonzero(done)
+    if len(at) == 0:
+        return done
+    above, counts, floor = above[at], counts[at], floor[at]
+    r, c = np.nonzero(above)
+    place = np.arange(len(r)) - np.repeat(np.cumsum(counts) - counts, counts)
+    risen = int(counts.max())
+    first = np.argsort(ties, kind="stable")[: 2 * width]
+    columns = np.full((len(at), risen + len(first)), -1)
+    values = np.full(columns.shape, -np.inf, np.float32)
+    columns[r, place], values[r, place] = c, scores[at[r], c]
+    fill = (scores[at][:, first] == floor[:, None]) & (counts < width)[:, None] & (floor > -np.inf)[:, None]
+    columns[:, risen:] = np.where(fill, first, -1)
+    values[:, risen:] = np.where(fill, floor[:, None], -np.inf)
+    # Too few fillers near the head of the tie order (many are forbidden): such a row takes the ordinary way.
+    enough = (counts + fill.sum(1) >= width) | (floor == -np.inf)
+    done[at[~enough]] = False
+    keep = min(width, columns.shape[1])
+    keys = np.where(columns >= 0, order_keys(values, ties[np.maximum(columns, 0)]), np.uint64(0))
+    if keep < columns.shape[1]:
+        part = np.argpartition(keys, columns.shape[1] - keep, axis=1)[:, columns.shape[1] - keep :]
+        columns, values = np.take_along_axis(columns, part, 1), np.take_along_axis(values, part, 1)
+    tie = np.where(columns >= 0, ties[np.maximum(columns, 0)], np.uint32(0xFFFFFFFF))
+    order = np.lexsort((tie, -values), axis=1)
+    rows[at, :keep] = np.where(enough[:, None], np.take_along_axis(columns, order, 1), -1)
+    best[at, :keep] = np.where(enough[:, None], np.take_along_axis(values, order, 1), -np.inf)
+    return done
 
 
 def top_k_reference(scores: np.ndarray, k: int, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

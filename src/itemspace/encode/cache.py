@@ -108,8 +108,8 @@ def _write(path: Path, values: np.ndarray) -> None:
 def content_keys(encoder: Encoder, inputs: Catalog | Requests) -> np.ndarray:
     """A 128-bit key uint64 [n, 2] of what `encoder` reads of each input.
 
-    Of requests that is the columns it consumes; of items the columns its config names, else all that its kind of input
-    may come from.
+    Of requests that is the columns it consumes; of items the columns its config names (`columns`, `image`), else all that
+    hold words or, where it consumes pictures, pictures. A picture's path counts with its file's size and time.
     """
     keys = np.zeros((len(inputs), 2), np.uint64)
     for name, values in _contents(encoder, inputs):
@@ -129,13 +129,17 @@ def _contents(encoder: Encoder, inputs: Catalog | Requests) -> Iterator[tuple[st
             if column is not None:
                 yield name, pa.array([_spelled(value) for value in column], pa.large_string())
         return
-    columns = list(getattr(encoder.config, "columns", ()))
-    if not columns:
-        columns = inputs.text_columns() if "text" in encoder.consumes else []
-        columns += inputs.schema.columns("image") if "image" in encoder.consumes else []
+    columns = list(
+        getattr(encoder.config, "columns", ()) or (inputs.text_columns() if "text" in encoder.consumes else ())
+    )
+    if "image" in encoder.consumes:
+        image = getattr(encoder.config, "image", None)
+        columns += [image] if image else inputs.schema.columns("image")
+    root = Path(getattr(encoder.config, "root", None) or ".")
     for name in columns:
         if inputs.schema[name] in ("image", "audio"):
-            values = [_spelled(value) for value in inputs.column(name).to_pylist()]
+            found = inputs.column(name).to_pylist()
+            values = [_spelled(root / value if isinstance(value, str) and value else value) for value in found]
         else:
             values = join_columns(inputs.table, [name])
         yield name, pa.array(values, pa.large_string())
@@ -148,8 +152,8 @@ def _spelled(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return fingerprint(np.frombuffer(value, np.uint8))
     if isinstance(value, Path):
-        told = value.stat()
-        return f"{value}:{told.st_size}:{told.st_mtime_ns}"
+        told = value.stat() if value.exists() else None
+        return f"{value}:{told.st_size}:{told.st_mtime_ns}" if told else str(value)
     return "" if value is None else valid_text(str(value))
 
 

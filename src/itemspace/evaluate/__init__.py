@@ -7,6 +7,7 @@ compare({"popularity": popularity, "ease": ease}, split.test, baseline="populari
 
 from itemspace.evaluate.compare import compare, report_of
 from itemspace.evaluate.evaluation import Evaluation, evaluate, evaluate_hits, evaluate_scores, item_facts
+from itemspace.evaluate.filtered import evaluate_filtered
 from itemspace.evaluate.significance import bootstrap_means, holm, paired_test, percentile_interval, permutation_p
 from itemspace.evaluate.slices import Slice, popularity_band, slices_of
 from itemspace.metrics.values import Items
@@ -18,6 +19,7 @@ __all__ = [
     "bootstrap_means",
     "compare",
     "evaluate",
+    "evaluate_filtered",
     "evaluate_hits",
     "evaluate_scores",
     "holm",

@@ -8,6 +8,10 @@ The rule, for one place with values per seed:
 - a bound (`at_most`, `at_least`): the same with the interval of the arm's mean against the bound, the bound included. A
   single value stands for itself.
 
+Where judgments are incomplete a metric may order two arms the wrong way round. `agree` names companions of the metric: a
+verdict that a companion contradicts is **too close to call**. Held is contradicted by a mean difference of 0 or less,
+not held by an interval wholly above `by`.
+
 Over the three places: a comparison must hold in the positive world (or the implementation is wrong) and must not hold in
 the null world (or the check is rigged); only then does the verdict on real data count, whichever it is.
 """
@@ -15,7 +19,7 @@ the null world (or the check is rigged); only then does the verdict on real data
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +41,7 @@ class Claim:
 
     metric: what is measured, as named in the measurements; larger is better unless `lower`. arm: whose values. Either
     over: the arm it is compared with, and by: the least difference that counts (0 or more); or a bound, at_most or
-    at_least, on the arm's own values.
+    at_least, on the arm's own values. agree: metrics that must not contradict a comparison, where they are measured.
     """
 
     text: str
@@ -48,6 +52,7 @@ class Claim:
     at_least: float | None = None
     arm: str = "system"
     lower: bool = False
+    agree: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         given = [name for name in ("over", "at_most", "at_least") if getattr(self, name) is not None]
@@ -83,7 +88,22 @@ class Claim:
             return Finding("not measured", why=why_not or f"no {self.metric} of {self.over}")
         if len(mine) != len(other):
             return Finding("not measured", why=f"{len(mine)} seeds of {self.arm} but {len(other)} of {self.over}")
-        return self._compared(np.asarray(mine, float) - np.asarray(other, float))
+        finding = self._compared(np.asarray(mine, float) - np.asarray(other, float))
+        for name in self.agree:
+            companions = [values[arm].get(name) for arm in (self.arm, self.over)]
+            if companions[0] is not None and companions[1] is not None and len(companions[0]) == len(companions[1]):
+                difference = np.asarray(companions[0], float) - np.asarray(companions[1], float)
+                finding = self._agreed(finding, name, difference)
+        return finding
+
+    def _agreed(self, finding: Finding, name: str, difference: np.ndarray) -> Finding:
+        """The finding, or "too close to call" where the companion says otherwise."""
+        mean, low, _ = interval(-difference if self.lower else difference)
+        against_held = finding.verdict == "held" and mean <= _ROUNDING
+        against_not = finding.verdict == "not held" and low > self.by + _ROUNDING
+        if not (against_held or against_not):
+            return finding
+        return replace(finding, verdict="too close to call", why=f"{name} differs by {mean:+.4f}")
 
     def _compared(self, difference: np.ndarray) -> Finding:
         if len(difference) < FEWEST_SEEDS:
@@ -126,13 +146,15 @@ class Finding:
     def __str__(self) -> str:
         if self.verdict == "not measured":
             return f"not measured ({self.why})"
-        return f"{self.verdict} ({self.mean:+.4f}, {self.low:+.4f} to {self.high:+.4f}, {self.seeds} seeds)"
+        why = f"; {self.why}" if self.why else ""
+        return f"{self.verdict} ({self.mean:+.4f}, {self.low:+.4f} to {self.high:+.4f}, {self.seeds} seeds{why})"
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"verdict": self.verdict}
         if self.verdict == "not measured":
             return {**out, "why": self.why}
-        return {**out, "mean": self.mean, "low": self.low, "high": self.high, "seeds": self.seeds}
+        out |= {"mean": self.mean, "low": self.low, "high": self.high, "seeds": self.seeds}
+        return {**out, "why": self.why} if self.why else out
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,22 @@ import numpy as np
 from itemspace.core.contracts import Retriever
 from itemspace.core.errors import RequestError, nearest
 from itemspace.core.report import ALL, Comparison, Curve, Measure, Report
+from itemspace.core.seeding import derive
 from itemspace.core.task import Task
 from itemspace.evaluate.evaluation import Evaluation, evaluate
 from itemspace.evaluate.provenance import describe, hardware, versions
-from itemspace.evaluate.significance import LEVEL, bootstrap_means, holm, paired_test, percentile_interval
-from itemspace.evaluate.slices import Slice, slices_of
+from itemspace.evaluate.significance import (
+    LEVEL,
+    Paired,
+    bootstrap_seeds,
+    bootstrap_series,
+    holm,
+    paired_test,
+    percentile_interval,
+)
+from itemspace.evaluate.slices import slices_of
 from itemspace.metrics import Items
+from itemspace.metrics.kernels import divide
 
 Arm = Retriever | Evaluation | Sequence[Retriever | Evaluation]
 """One retriever, or one per seed; an `Evaluation` stands for a retriever that was asked already."""
@@ -101,14 +111,18 @@ def report_of(
     items = items or next((run.items for run in every if run.items is not None), None)
     cuts = [] if slices is False else slices_of(task, items, slices if isinstance(slices, Mapping) else None)
 
-    measures = _measures(tables, runs, columns, shown, ALL, ALL, None, resamples, rng)
-    comparisons = _tested(tables, baseline, columns, [(ALL, ALL, None)], resamples, permutations, rng)
+    whole = _Cell(ALL, ALL, tables, resamples, rng)
+    measures = _measures(whole, columns) + _whole_run(runs, shown)
+    comparisons = _tested([whole], baseline, columns, permutations)
     for cut in cuts:
-        groups = _groups(cut)
-        for label, mask in groups:
-            measures += _measures(tables, runs, columns, (), cut.name, label, mask, resamples, rng)
-        cells = [(cut.name, label, mask) for label, mask in groups]
-        comparisons += _tested(tables, baseline, columns, cells, resamples, permutations, rng)
+        cells = [
+            _Cell(cut.name, label, {name: table[cut.codes == code] for name, table in tables.items()}, resamples, rng)
+            for code, label in enumerate(cut.labels)
+            if (cut.codes == code).any()
+        ]
+        for cell in cells:
+            measures += _measures(cell, columns)
+        comparisons += _tested(cells, baseline, columns, permutations)
     return Report(
         title=title or f"{task.name}: {', '.join(runs)}",
         measures=tuple(measures),
@@ -149,66 +163,66 @@ def _shown(every: Sequence[Evaluation]) -> tuple[str, ...]:
     return (*plain[:at], *companions, *plain[at:])
 
 
-def _groups(cut: Slice) -> list[tuple[str, np.ndarray]]:
-    return [(label, cut.codes == code) for code, label in enumerate(cut.labels) if (cut.codes == code).any()]
+class _Cell:
+    """Some of the requests (a slice's label), every arm's values on them, and one resampling that serves all."""
+
+    def __init__(self, cut: str, label: str, tables: Mapping[str, np.ndarray], resamples: int, rng: int) -> None:
+        self.cut, self.label, self.tables, self.resamples, self.rng = cut, label, tables, resamples, rng
+        drawn = bootstrap_series(np.concatenate(list(tables.values()), axis=1), resamples=resamples, rng=rng)
+        self.means: dict[str, np.ndarray] = {}
+        at = 0
+        for name, table in tables.items():
+            seeds = table.shape[1]
+            self.means[name] = bootstrap_seeds(drawn[:, at : at + seeds], rng=derive(rng, name))
+            at += seeds
+
+    def paired(self, name: str, baseline: str, permutations: int) -> Paired:
+        a, b = self.tables[name], self.tables[baseline]
+        absent = np.isnan(a).any(1)
+        # Where each arm skips the same requests, the shared resampling is a paired one already.
+        same = all((np.isnan(x) == absent[:, None]).all() for x in (a, b))
+        means = self.means[name] - self.means[baseline] if same else None
+        return paired_test(a, b, resamples=self.resamples, permutations=permutations, rng=self.rng, means=means)
 
 
-def _measures(
-    tables: Mapping[str, np.ndarray],
-    runs: Mapping[str, Sequence[Evaluation]],
-    columns: Sequence[str],
-    shown: Sequence[str],
-    cut: str,
-    label: str,
-    mask: np.ndarray | None,
-    resamples: int,
-    rng: int,
-) -> list[Measure]:
-    """The numbers of every arm on some of the requests (mask [q], None for all)."""
+def _measures(cell: _Cell, columns: Sequence[str]) -> list[Measure]:
+    """The numbers of every arm on the requests of a cell."""
     made: list[Measure] = []
-    for name, table in tables.items():
-        part = table if mask is None else table[mask]
-        low, high = percentile_interval(bootstrap_means(part, resamples=resamples, rng=rng), LEVEL)
-        n = (~np.isnan(part).any(1)).sum(0)
-        seeds = _column_means(part)
+    for name, table in cell.tables.items():
+        low, high = percentile_interval(cell.means[name], LEVEL)
+        n = (~np.isnan(table).any(1)).sum(0)
+        seeds = _column_means(table)
         for j, metric in enumerate(columns):
-            if n[j] == 0:
-                continue
-            each = tuple(seeds[:, j].tolist())
-            made.append(
-                Measure(metric, name, float(np.mean(each)), float(low[j]), float(high[j]), int(n[j]), cut, label, each)
-            )
-        for metric in (m for m in shown if m in runs[name][0].whole):
-            each = tuple(run.whole[metric] for run in runs[name])
-            made.append(Measure(metric, name, float(np.mean(each)), n=len(part), slice=cut, label=label, seeds=each))
+            if n[j]:
+                each = tuple(seeds[:, j].tolist())
+                interval = (float(low[j]), float(high[j]))
+                made.append(
+                    Measure(metric, name, float(np.mean(each)), *interval, int(n[j]), cell.cut, cell.label, each)
+                )
+    return made
+
+
+def _whole_run(runs: Mapping[str, Sequence[Evaluation]], shown: Sequence[str]) -> list[Measure]:
+    """Metrics that have one value per run (coverage, gini): no interval over requests."""
+    made = []
+    for name, seeds in runs.items():
+        for metric in (m for m in shown if m in seeds[0].whole):
+            each = tuple(run.whole[metric] for run in seeds)
+            made.append(Measure(metric, name, float(np.mean(each)), n=len(seeds[0].task), seeds=each))
     return made
 
 
 def _column_means(part: np.ndarray) -> np.ndarray:
     """Means [seeds, columns] of [q, seeds, columns], NaN left out."""
     present = ~np.isnan(part)
-    with np.errstate(invalid="ignore"):
-        return np.where(present, part, 0.0).sum(0) / present.sum(0)
+    return divide(np.where(present, part, 0.0).sum(0), present.sum(0))
 
 
-def _tested(
-    tables: Mapping[str, np.ndarray],
-    baseline: str,
-    columns: Sequence[str],
-    cells: Sequence[tuple[str, str, np.ndarray | None]],
-    resamples: int,
-    permutations: int,
-    rng: int,
-) -> list[Comparison]:
+def _tested(cells: Sequence[_Cell], baseline: str, columns: Sequence[str], permutations: int) -> list[Comparison]:
     """Every arm against the baseline in every cell; Holm's correction over arms and cells, metric by metric."""
-    keys, found = [], []
-    for cut, label, mask in cells:
-        for name, table in tables.items():
-            if name == baseline:
-                continue
-            a, b = (table, tables[baseline]) if mask is None else (table[mask], tables[baseline][mask])
-            keys.append((cut, label, name))
-            found.append(paired_test(a, b, resamples=resamples, permutations=permutations, rng=rng))
+    arms = [name for name in (cells[0].tables if cells else ()) if name != baseline]
+    keys = [(cell, name) for cell in cells for name in arms]
+    found = [cell.paired(name, baseline, permutations) for cell, name in keys]
     if not found:
         return []
     corrected = np.stack([holm(p) for p in np.stack([f.p_permutation for f in found]).T], axis=1)
@@ -226,10 +240,10 @@ def _tested(
             n=int(f.n[j]),
             wins=int(f.wins[j]),
             losses=int(f.losses[j]),
-            slice=cut,
-            label=label,
+            slice=cell.cut,
+            label=cell.label,
         )
-        for i, ((cut, label, name), f) in enumerate(zip(keys, found, strict=True))
+        for i, ((cell, name), f) in enumerate(zip(keys, found, strict=True))
         for j, metric in enumerate(columns)
         if f.n[j] > 0
     ]

@@ -25,36 +25,49 @@ def bootstrap_weights(n: int, resamples: int, rng: np.random.Generator) -> np.nd
     return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
-def bootstrap_means(values: np.ndarray, *, resamples: int = 1_000, rng: RNG = 0) -> np.ndarray:
-    """Means of `values` over resampled queries: [resamples, columns].
+def bootstrap_series(values: np.ndarray, *, resamples: int = 1_000, rng: RNG = 0) -> np.ndarray:
+    """Means of several series over the same resampled queries: values [q, series, columns] to [resamples, series, columns].
 
-    values: float64 [q, columns], or [q, seeds, columns] to resample seeds too. NaN: the query does not count there.
-    The statistic is the mean over the drawn queries that count, then over the drawn seeds.
+    NaN: the query does not count there; the statistic is the mean over the drawn queries that count.
     """
-    values = np.asarray(values, np.float64)
-    table = values[:, None, :] if values.ndim == 2 else values
-    q, seeds, columns = table.shape
-    out = np.full((resamples, columns), np.nan)
+    q, series, columns = values.shape
+    out = np.full((resamples, series, columns), np.nan)
     if q == 0:
         return out
-    # Queries and seeds are drawn from streams of their own: arms with different numbers of seeds share query draws.
-    draw, draw_seeds = derive(rng, "bootstrap"), derive(rng, "bootstrap-seeds")
-    absent = np.isnan(table)
-    flat = np.where(absent, 0.0, table).reshape(q, -1)
+    draw = derive(rng, "bootstrap")
+    absent = np.isnan(values)
+    flat = np.where(absent, 0.0, values).reshape(q, -1)
     present = None if not absent.any() else (~absent).reshape(q, -1).astype(np.float64)
     step = max(1, _BLOCK // q)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         weights = bootstrap_weights(q, size, draw)
-        sums = weights @ flat
-        totals = np.full((size, 1), float(q)) if present is None else weights @ present
+        totals: np.ndarray = np.full((size, 1), float(q)) if present is None else weights @ present
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = (sums / totals).reshape(size, seeds, columns)
-        if seeds > 1:
-            picked = bootstrap_weights(seeds, size, draw_seeds) / seeds
-            means = np.einsum("bs,bsc->bc", picked, means)
-        out[start : start + size] = means.reshape(size, columns)
+            out[start : start + size] = ((weights @ flat) / totals).reshape(size, series, columns)
     return out
+
+
+def bootstrap_seeds(means: np.ndarray, *, rng: RNG = 0) -> np.ndarray:
+    """Resample the seeds too: bootstrap means [resamples, seeds, columns] to [resamples, columns].
+
+    Few seeds understate their own spread, by (seeds - 1) / seeds of the variance: three are better than none.
+    """
+    resamples, seeds, _ = means.shape
+    if seeds == 1:
+        return means[:, 0]
+    picked = bootstrap_weights(seeds, resamples, derive(rng, "bootstrap-seeds")) / seeds
+    return np.einsum("bs,bsc->bc", picked, means)
+
+
+def bootstrap_means(values: np.ndarray, *, resamples: int = 1_000, rng: RNG = 0) -> np.ndarray:
+    """Means of `values` over resampled queries: [resamples, columns].
+
+    values: float64 [q, columns], or [q, seeds, columns] to resample seeds too. NaN: the query does not count there.
+    """
+    values = np.asarray(values, np.float64)
+    series = values[:, None, :] if values.ndim == 2 else values
+    return bootstrap_seeds(bootstrap_series(series, resamples=resamples, rng=rng), rng=rng)
 
 
 def percentile_interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -146,23 +159,25 @@ def paired_test(
     permutations: int = 10_000,
     level: float = LEVEL,
     rng: RNG = 0,
+    means: np.ndarray | None = None,
 ) -> Paired:
     """Compare two arms query by query: values [q, columns], or [q, seeds, columns] (the two may differ in seeds).
 
     The difference is of the means over seeds. Its interval resamples queries and, where an arm has several, seeds; the
     permutation test asks about the queries, given the trained models. A query that either arm lacks is not compared.
+    means: bootstrap differences [resamples, columns] where they are known already.
     """
     a = arm[:, None, :] if arm.ndim == 2 else arm
     b = baseline[:, None, :] if baseline.ndim == 2 else baseline
     absent = np.isnan(a).any(1) | np.isnan(b).any(1)
-    a, b = (np.where(absent[:, None, :], np.nan, x) for x in (a, b))
-    d = a.mean(1) - b.mean(1)
+    d = np.where(absent, np.nan, a.mean(1) - b.mean(1))
     n = (~absent).sum(0)
-    if a.shape[1] == 1 and b.shape[1] == 1:
-        means = bootstrap_means(d, resamples=resamples, rng=rng)
-    else:
-        rng = derive(rng, "paired").integers(0, 2**62).item()
-        means = bootstrap_means(a, resamples=resamples, rng=rng) - bootstrap_means(b, resamples=resamples, rng=rng)
+    if means is None:
+        both = np.where(absent[:, None, :], np.nan, np.concatenate([a, b], axis=1))
+        drawn = bootstrap_series(both, resamples=resamples, rng=rng)
+        seeds = a.shape[1]
+        means = bootstrap_seeds(drawn[:, :seeds], rng=derive(rng, "arm"))
+        means = means - bootstrap_seeds(drawn[:, seeds:], rng=derive(rng, "baseline"))
     low, high = percentile_interval(means, level)
     return Paired(
         difference=np.where(n > 0, divide(np.nansum(d, 0), n), np.nan),

@@ -17,7 +17,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
-from itemspace.index.lexical.analyze import AnalyzerConfig
+from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
 from itemspace.index.lexical.postings import Postings
 from itemspace.index.persist import read_header, write_header
 from itemspace.index.rows import Allowed, RowMap, check_rows
@@ -70,22 +70,23 @@ class BM25Index(Index):
         rng: RNG = 0,
     ) -> Self:
         given = None if rows is None else iter(rows)
-        self._rows, self._postings = RowMap.empty(), None
+        held, postings = RowMap.empty(), None
         pending = []
         start = 0
         for chunk in chunks:
             texts = _texts(chunk)
-            if self._postings is None:
-                self._postings = Postings.empty(tuple(texts.fields), self.config)
+            if postings is None:
+                postings = Postings.empty(tuple(texts.fields), self.config)
             own = np.arange(start, start + len(texts)) if given is None else next(given)
             start += len(texts)
             own = check_rows(own, len(texts))
-            if (self._rows.slots_of(own) >= 0).any():
+            if (held.slots_of(own) >= 0).any():
                 raise ContractError("a row is given twice.")
-            pending.append(self._postings.read(texts, self._rows.append(own, ties)))
-        if self._postings is None:
+            pending.append(postings.read(texts, held.append(own, ties)))
+        if postings is None:
             raise ContractError("an index needs at least one chunk of texts (it may be empty) to know its fields.")
-        self._postings.add(pending)
+        postings.add(pending)
+        self._rows, self._postings = held, postings
         return self
 
     def search(self, queries: Any, k: int, within: Selection | None = None) -> Hits:
@@ -142,6 +143,16 @@ class BM25Index(Index):
         index._rows = RowMap.open(Path(folder))
         index._postings = Postings.open(Path(folder), tuple(header["fields"]), index.config)
         return index
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """What reads texts and queries."""
+        return self._held()[1].analyzer
+
+    @property
+    def segments(self) -> int:
+        """Runs of postings a search reads; few, however many changes there were."""
+        return len(self._held()[1].segments)
 
     def _held(self) -> tuple[RowMap, Postings]:
         if self._rows is None or self._postings is None:

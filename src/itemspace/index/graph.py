@@ -47,6 +47,12 @@ class Graph:
         keys[np.arange(keys.shape[1])[None, :] >= counts[:, None]] = -1
         return keys
 
+    def vectors_read(self, queries: np.ndarray, candidates: int) -> float:
+        """Vectors compared per query, as the engine counts them."""
+        self._index.expansion_search = candidates
+        found = self._index.search(queries, min(candidates, len(self._index)), threads=1)
+        return float(found.computed_distances) / max(len(queries), 1)
+
     def save(self, folder: Path) -> None:
         """Write the graph and its checksum."""
         self._index.save(str(folder / _FILE))

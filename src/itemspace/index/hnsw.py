@@ -89,7 +89,7 @@ class HNSWIndex(Index):
         told = np.empty(len(values), object)
         for chosen, members in plans:
             told[members] = str(chosen)
-            if (chosen.kind if self.config.plan == "auto" else self.config.plan) == "graph":
+            if chosen.kind == "graph":
                 rows[members], scores[members] = self._by_graph(values[members], k, allowed.take(members), chosen)
                 short = members[(rows[members] >= 0).sum(1) < np.minimum(k, allowed.counts[members])]
                 told[short] += "; completed exactly"
@@ -112,8 +112,9 @@ class HNSWIndex(Index):
                 total=self.table.rows.slots,
                 k=k,
                 ef=self.config.ef,
-                dimension=self.table.space.dimension,
+                links=self.config.m,
                 batch=len(members) if allowed.include is None else 1,
+                prefer=self.config.plan,
             )
             groups.append((chosen, members))
         return groups
@@ -125,6 +126,11 @@ class HNSWIndex(Index):
         slots = found[group, column]
         keep = allowed.permits(group, slots, self.table.rows.slots)
         return self.table.rank(queries, group[keep], slots[keep], k)
+
+    def vectors_read(self, queries: Any, candidates: int) -> float:
+        """How many vectors the graph compares per query when asked for `candidates`: what the planner estimates."""
+        assert self._graph is not None
+        return self._graph.vectors_read(check_queries(self.space, queries), candidates)
 
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
         slots = self.table.put(vectors, rows, ties)

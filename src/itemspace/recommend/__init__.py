@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from itemspace.recommend.base import Contributions, ScoringRecommender
+from itemspace.recommend.bpr_mf import BPRMF, BPRMFConfig
 from itemspace.recommend.counting import Counting, CountingConfig
 from itemspace.recommend.ease import EASE, EASEConfig
 from itemspace.recommend.item_knn import ItemKNN, ItemKNNConfig
 from itemspace.recommend.popularity import Popularity, PopularityConfig
+from itemspace.recommend.sasrec import SASRec, SASRecConfig
 
 __all__ = [
+    "BPRMF",
     "EASE",
+    "BPRMFConfig",
     "Contributions",
     "Counting",
     "CountingConfig",
@@ -18,5 +22,7 @@ __all__ = [
     "ItemKNNConfig",
     "Popularity",
     "PopularityConfig",
+    "SASRec",
+    "SASRecConfig",
     "ScoringRecommender",
 ]

@@ -3,8 +3,8 @@
 A model says only how much it likes each item it knows (`score_block`). This base turns that into answers:
 
 - `where` and the request's exclusions apply before the top-k, so k hits come back whenever k items are allowed;
-- items a model has no evidence for (never together with anything in the history, or added to the catalogue after the
-  fit) follow all others, by popularity and then by the hash of the ID;
+- items a model has no evidence for (never together with anything in the history, without a training event, or added to
+  the catalogue after the fit) follow all others, by popularity and then by the hash of the ID;
 - a request without any known history gets popularity.
 """
 
@@ -113,6 +113,11 @@ class ScoringRecommender(Recommender):
         return len(self._counts)
 
     @property
+    def _unseen(self) -> np.ndarray:
+        """Rows without a training event: whatever a model says of them, it has not learned."""
+        return np.flatnonzero(self.popularity == 0)
+
+    @property
     def popularity(self) -> np.ndarray:
         """Training events per item [num_items], int64."""
         _ = self.num_items
@@ -161,6 +166,8 @@ class ScoringRecommender(Recommender):
         if block.shape[1] < len(prior):
             unseen = np.full((len(block), len(prior) - block.shape[1]), -np.inf, np.float32)
             block = np.concatenate([block, unseen], axis=1)
+        if self._unseen.size:
+            block[:, self._unseen] = -np.inf
         if self.needs_history:
             block[~self.has_evidence(requests, histories)] = -np.inf
         missing = np.isneginf(block)

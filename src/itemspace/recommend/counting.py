@@ -29,12 +29,12 @@ class CountingConfig(Config):
     newest is this to the power n. neighbors: followers kept per item.
     """
 
-    window: int = Field(10, ge=1)
-    distance_decay: float = Field(0.8, gt=0, le=1)
-    backward: float = Field(0.5, ge=0, le=1)
-    popularity_power: float = Field(0.3, ge=0, le=1)
-    last: int = Field(10, ge=1)
-    recency_decay: float = Field(0.8, gt=0, le=1)
+    window: int = Field(20, ge=1)
+    distance_decay: float = Field(0.85, gt=0, le=1)
+    backward: float = Field(0.25, ge=0, le=1)
+    popularity_power: float = Field(0.2, ge=0, le=1)
+    last: int = Field(5, ge=1)
+    recency_decay: float = Field(0.5, gt=0, le=1)
     neighbors: int = Field(500, ge=1)
 
 

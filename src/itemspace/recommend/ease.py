@@ -65,9 +65,7 @@ class EASE(ScoringRecommender):
 
     def score_block(self, requests: Requests, histories: Ragged) -> np.ndarray:
         weights = history_weights(histories, self.num_items, decay=self.config.recency_decay)
-        scores = np.asarray(weights @ self._weights, np.float32)
-        scores[:, self.popularity == 0] = -np.inf
-        return scores
+        return np.asarray(weights @ self._weights, np.float32)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c] (negative where it spoke against)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import Field
 from itemspace.core.config import Config
 from itemspace.core.contracts import Budget, DatasetLike, FitReport
 from itemspace.core.extras import require
+from itemspace.core.hashing import fingerprint
 from itemspace.core.interactions import Interactions
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from itemspace.nn.causal import CausalBackbone
 
 
+SHARED_NEGATIVES = 512
+
+
 class SASRecConfig(Config):
     """Sizes are the published ones.
 
-    loss: "softmax" is cross-entropy over the whole catalogue, "sampled-softmax" over `num_negatives` shared items, "binary"
-    the published loss against `num_negatives` unseen items per position. batch_size: histories per step. precision:
-    of the large products, "auto" takes bfloat16 where the hardware has it. row_width: of the packed matrix.
+    loss: "softmax" is cross-entropy over the whole catalogue, "sampled-softmax" over `num_negatives` (default 512) shared
+    items, "binary" the published loss against `num_negatives` (default 1) unseen items per position. batch_size: histories
+    per step. precision: of the large products, "auto" takes bfloat16 where the hardware has it. row_width: of the packed
+    matrix. chunk_mb: the most that logits take at a time.
     """
 
     embedding_size: int = Field(64, ge=1)
@@ -50,14 +54,14 @@ class SASRecConfig(Config):
     initial_std: float = Field(0.02, gt=0)
     loss: Literal["softmax", "binary", "sampled-softmax"] = "softmax"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    num_negatives: int = Field(1, ge=1)
+    num_negatives: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     epochs: int = Field(200, ge=1)
     patience: int | None = Field(10, ge=1)
     evaluate_every: int = Field(1, ge=1)
-    chunk_mb: float = Field(8.0, gt=0)
+    chunk_mb: float = Field(16.0, gt=0)
     row_width: int = Field(64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -104,7 +108,6 @@ class SASRec(ScoringRecommender):
         torch = require("torch", extra="train", needed_for="SASRec")
         from itemspace.train.loop import Loop, LoopConfig
 
-        began = time.monotonic()
         events = self._begin(dataset)
         seed = as_seed(rng)
         self._module = self._new_module(len(events.items))
@@ -118,13 +121,14 @@ class SASRec(ScoringRecommender):
             lambda epoch_rng: self._batches(events.histories, epoch_rng),
             LoopConfig(**{name: getattr(self.config, name) for name in shared}),
             seed=seed,
+            identity=fingerprint(events.fingerprint, self.config.model_dump(exclude={"epochs", "patience"})),
             validate=None if valid is None else lambda: self.validate(valid).ndcg(10),
             checkpoint=self.checkpoint,
             on_epoch=self.on_epoch,
         )
         report = loop.run(budget)
         self._hold()
-        return FitReport(time.monotonic() - began, report.epochs, report.best_epoch, report.curve, report.stopped)
+        return report
 
     def validate(self, task: Task) -> Any:
         """`Ranks` of the relevant items of a task with the weights as they stand (during a fit, too)."""
@@ -180,15 +184,16 @@ class SASRec(ScoringRecommender):
             binary, unseen = BinaryCrossEntropy(), UnseenSampler(events)
 
             def binary_loss(batch: _Batch) -> torch.Tensor:
-                negatives = torch.from_numpy(unseen.draw(batch.users, config.num_negatives, batch.rng))
+                negatives = torch.from_numpy(unseen.draw(batch.users, config.num_negatives or 1, batch.rng))
                 return binary(hidden(batch), module.items.weight, batch.targets, negatives)
 
             return binary_loss
         sampled, sampler = SampledSoftmax(), PopularitySampler(self.popularity)
-        expected = torch.from_numpy(sampler.expected(config.num_negatives))
+        count = config.num_negatives or SHARED_NEGATIVES
+        expected = torch.from_numpy(sampler.expected(count))
 
         def sampled_loss(batch: _Batch) -> torch.Tensor:
-            negatives = torch.from_numpy(sampler.draw(config.num_negatives, batch.rng))
+            negatives = torch.from_numpy(sampler.draw(count, batch.rng))
             return sampled(hidden(batch), module.items.weight, batch.targets, negatives, expected)
 
         return sampled_loss
@@ -220,10 +225,13 @@ class SASRec(ScoringRecommender):
             )
 
     def _new_module(self, items: int) -> CausalBackbone:
+        import torch
+
         from itemspace.nn.causal import CausalBackbone, CausalConfig
 
-        names = CausalConfig.model_fields
-        return CausalBackbone(items, CausalConfig(**{name: getattr(self.config, name) for name in names}))
+        sizes = CausalConfig(**{name: getattr(self.config, name) for name in CausalConfig.model_fields})
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw on being made; the caller's state is not ours
+            return CausalBackbone(items, sizes)
 
     def _continue_from(self, warm: Self) -> None:
         """Start from another fit's weights; items it did not have keep their fresh ones."""

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from itemspace._version import __version__
 from itemspace.core.artifacts import Artifact
+from itemspace.core.config import load_object
+from itemspace.core.contracts import Recommender
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, DataError
 from itemspace.core.files import FileLock
@@ -24,9 +26,10 @@ from itemspace.core.vectors import Dense
 from itemspace.encode.cache import encode_catalog
 from itemspace.recipe import Recipe
 from itemspace.space import parts
+from itemspace.space.choosing import fitted
 from itemspace.space.given import save_given
 from itemspace.space.histories import Histories
-from itemspace.space.layout import FORMAT, TYPE, Stages, adopt
+from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
 
 CHUNK = 50_000
 VECTORS = "text"
@@ -63,10 +66,7 @@ class Build:
                 f"{self.path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
                 "(the old one answers until the new one is complete), or choose another path."
             )
-        ours = ("CURRENT", "LOCK", "BUILDING", "stages")
-        if self.path.exists() and any(self.path.iterdir()) and not any((self.path / name).exists() for name in ours):
-            raise ArtifactError(f"{self.path} exists and is not a Space. Nothing was written.")
-        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT)
+        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT, beside=BESIDE)
         lock = FileLock(self.path / "BUILDING", what=f"{self.path}")
         lock.acquire()
         try:
@@ -109,7 +109,12 @@ class Build:
             )
         if self.recipe.lexical is not None and self.columns:
             folders["lexical"] = stages.folder("lexical", "indexing words", self._index_words)
-        if self.recipe.recommender is not None and self.data.interactions is not None:
+        if self.recipe.system is not None:
+            slug = self.recipe.system
+            made = stages.folder("system", f"building {slug}", self._build_system)
+            folders["recommender" if (made / "recommends").exists() else "system"] = made
+        wanted = self.recipe.recommender is not None and self.data.interactions is not None
+        if wanted and "recommender" not in folders:
             folders["recommender"] = stages.folder("recommender", "fitting the recommender", self._fit_recommender)
         folders["histories"] = stages.folder(
             "histories", "keeping histories", lambda to: Histories.of(self.data.interactions).save(to)
@@ -185,10 +190,18 @@ class Build:
         parts.save_part(index, to)
 
     def _fit_recommender(self, to: Path) -> None:
-        recommender = parts.make_recommender(self.recipe, len(self.data.catalog))
-        assert recommender is not None
-        recommender.fit(self.data, rng=self.recipe.seed)
+        recommender, choice = fitted(self.data, self.recipe)
+        if choice is not None:
+            self.say(f"  {choice}")
+            (to / "choice.json").write_text(json.dumps(choice.to_json(), indent=1))
         parts.save_part(recommender, to)
+
+    def _build_system(self, to: Path) -> None:
+        system = load_object("itemspace.systems.registry:find")(self.recipe.system)
+        made = system.build(self.data)
+        parts.save_part(made, to)
+        if isinstance(made, Recommender):
+            (to / "recommends").touch()
 
     def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
         from itemspace.space.tuning import stated, tune

@@ -14,7 +14,7 @@ from itemspace.evaluate import compare
 from itemspace.metrics import Items
 from itemspace.recommend.item_knn import ItemKNN
 from itemspace.recommend.popularity import Popularity
-from itemspace.space import parts
+from itemspace.space.choosing import fitted
 
 if TYPE_CHECKING:
     from itemspace.space.front import Space
@@ -45,7 +45,7 @@ def of_search(space: Space, data: Dataset, k: int) -> Report:
     """Every way this Space searches, on the half of the judged queries that tuned nothing."""
     _, test = split_queries(data, 0.5, derive(space.recipe.seed, "search-halves"))
     arms: dict[str, Retriever] = {}
-    for name in ("hybrid", "lexical", "dense"):
+    for name in ("system", "hybrid", "lexical", "dense"):
         try:
             arms[name] = space.retriever(name)
         except RequestError:
@@ -66,10 +66,8 @@ def of_recommendation(space: Space, data: Dataset, k: int) -> Report:
     assert data.interactions is not None
     split = global_temporal(data) if data.order == "time" else leave_one_out(data)
     how = "by time: the last tenth of the events" if data.order == "time" else "leave-one-out in file order"
-    main = parts.make_recommender(space.recipe, len(data.catalog))
-    assert main is not None
+    main, _ = fitted(split.train, space.recipe)
     name = type(main).__name__
-    main.fit(split.train, rng=space.recipe.seed)
     arms: dict[str, Retriever] = {name: main.bind(data.catalog)}
     for label, kind in BASELINES.items():
         if not isinstance(main, kind):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from itemspace.recipe import Recipe
 from itemspace.search import FacetRequest, PageRequest, answer
 from itemspace.space import changes, reasons
 from itemspace.space.build import Build
-from itemspace.space.layout import FORMAT, TYPE
+from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
 from itemspace.store.contract import Store
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from itemspace.core.where import Expression
 
     Filter = str | Expression | Selection | None
-
-By = Literal["hybrid", "lexical", "dense"]
 
 
 def _quiet(_: str) -> None:
@@ -106,7 +104,7 @@ class Space:
             raise ArtifactError(
                 f"{home}: its build did not finish. Run the same build again; it goes on where it stopped."
             )
-        artifact = Artifact.open(home, type=TYPE, format=FORMAT)
+        artifact = Artifact.open(home, type=TYPE, format=FORMAT, derived=DERIVED)
         manifest = artifact.manifest
         store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
         try:
@@ -157,15 +155,16 @@ class Space:
         """The store version that answers reflect."""
         return self._live.version
 
-    def retriever(self, by: str = "hybrid") -> Retriever:
-        """What `search(by=...)` asks: "hybrid", "lexical" or "dense" (hybrid falls back to the one that exists).
+    def retriever(self, by: str | None = None) -> Retriever:
+        """What `search(by=...)` asks: "hybrid", "lexical", "dense" or "system"; by default the first there is of
+        "system", "hybrid", "lexical", "dense".
 
         Raises:
             RequestError: the Space has no such part.
         """
         made = self._live.retrievers
-        if by == "hybrid" and by not in made:
-            by = next((name for name in ("lexical", "dense") if name in made), by)
+        if by is None:
+            by = next((name for name in ("system", "hybrid", "lexical", "dense") if name in made), "hybrid")
         if by not in made:
             known = [name for name in made if name != "browse"]
             raise RequestError(f"this Space does not search by `{by}`.{nearest(by, known)} It has: {', '.join(known)}.")
@@ -190,7 +189,7 @@ class Space:
         *,
         k: int = 10,
         where: Filter = None,
-        by: str = "hybrid",
+        by: str | None = None,
         facets: Sequence[str] | FacetRequest | None = None,
         sort: str | Sequence[str] | None = None,
         offset: int = 0,
@@ -199,7 +198,8 @@ class Space:
     ) -> Hits:
         """The k best items for each query, among those `where` allows: the filter applies before the cut.
 
-        by: "hybrid" (words and vectors fused), "lexical" or "dense". facets: columns counted over everything that
+        by: "hybrid" (words and vectors fused), "lexical", "dense", or the "system" it was built with; by default the
+        fullest of these that exists. facets: columns counted over everything that
         matches. sort: columns ("price", "-rating") that order what matches instead of relevance. offset: hits to skip.
         group_by: one hit per value of a column (variants of one product). A blank query lists items by popularity.
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 TYPE = "space"
 FORMAT = 1
+DERIVED = ("dense", "lexical")
+BESIDE = ("stores", "stages", "BUILDING")
 
 
 class Stages:

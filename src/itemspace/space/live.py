@@ -17,6 +17,7 @@ from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
 from itemspace.core.errors import ArtifactError, SpaceMismatchError
 from itemspace.core.ids import Ids
+from itemspace.core.keeping import follow
 from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
 from itemspace.core.vectors import Dense
@@ -47,6 +48,7 @@ class Live:
     dense: Index | None = None
     words: tuple[TextFields, Index] | None = None
     recommender: Recommender | None = None
+    system: Retriever | None = None
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
 
@@ -77,6 +79,8 @@ class Live:
             made.words = (fresh[0], index)
         if "recommender" in held:
             made.recommender = parts.open_part(folder / "recommender")
+        if "system" in held:
+            made.system = parts.open_part(folder / "system")
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store, items=version > built)
@@ -91,21 +95,29 @@ class Live:
 
     def _follow_items(self, store: Store) -> None:
         changes = store.changes(self.version)
+        gone = None if self.catalog.live is None else np.flatnonzero(~self.catalog.live)
         if len(changes):
             self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
             alive = changes.rows[changes.live]
             ties = self.catalog.ids.ties
             if self.words is not None and len(alive):
                 fields, index = self.words
-                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties[alive])
+                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties)
+            if self.system is not None:
+                follow(self.system, self.catalog, alive, changes.removed)
             held = [self.dense, None if self.words is None else self.words[1]]
             for part in held:
                 if part is not None and len(changes.removed):
                     part.remove(changes.removed)
         if self.dense is not None and self.encoder is not None:
             rows, values = changes.vectors(VECTORS)
+            back = np.setdiff1d(np.intersect1d(changes.rows[changes.live], gone), rows) if gone is not None else ()
+            if len(back):  # brought back as they were: their vectors are older than the change
+                kept, all_values = store.vectors(VECTORS)
+                at = np.isin(kept, back)
+                rows, values = np.concatenate([rows, kept[at]]), np.concatenate([values, all_values[at]])
             if len(rows):
-                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties[rows])
+                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties)
         self.version = changes.version
 
     def _follow_events(self, store: Store) -> None:
@@ -125,6 +137,8 @@ class Live:
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
         self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
+        if self.system is not None:
+            self.retrievers["system"] = self.system
         self.retrievers["browse"] = Browse(self.recommender)
         for retriever in self.retrievers.values():
             retriever.bind(self.catalog)
@@ -141,7 +155,7 @@ class Live:
         rows, values = store.vectors(VECTORS)
         chunks = Dense(values, self.encoder.space).chunks(CHUNK)
         places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        return index.build(chunks, places, ties=self.catalog.ids.ties[rows], rng=derive(self.recipe.seed, "index"))
+        return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
 
     def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
         fields, index = fresh

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.config import load_object
-from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
+from itemspace.core.contracts import Encoder, Index, Retriever
 from itemspace.core.errors import RecipeError, nearest
-from itemspace.core.files import read_json, write_json_atomic
+from itemspace.core.keeping import open_part, save_part
 from itemspace.core.operators import Encoded, fuse
 from itemspace.core.schema import Schema
 from itemspace.encode.fields import TextFields
 from itemspace.recipe import Part, Recipe
-from itemspace.recommend.ease import EASEConfig
+
+__all__ = ["compose", "make_index", "make_words", "open_part", "readable", "save_part", "words_of"]
 
 TITLE_WEIGHT = 2.0
 """Weight of a column named like a title, where the recipe names no weights: it says most in the fewest words."""
@@ -71,18 +70,6 @@ def make_index(recipe: Recipe, items: int) -> Index:
     return made
 
 
-def make_recommender(recipe: Recipe, items: int) -> Recommender | None:
-    """The recommender: EASE where its item-item matrix is affordable, item-kNN above."""
-    part = recipe.recommender
-    if part is None:
-        return None
-    if part.name == "auto":
-        limit = EASEConfig.model_fields["max_items"].default
-        part = Part(name="ease" if items <= min(limit, recipe.exact_up_to) else "item-knn")
-    made: Recommender = part.make("recommenders")
-    return made
-
-
 def compose(
     words: tuple[TextFields, Index] | None,
     dense: tuple[Encoder, Index] | None,
@@ -104,15 +91,3 @@ def compose(
             depth=recipe.fusion.depth,
         )
     return made
-
-
-def save_part(part: Any, folder: Path) -> None:
-    """A component with the import path that opens it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part.save(folder)
-    write_json_atomic(folder / "part.json", {"component": type(part).path()})
-
-
-def open_part(folder: Path) -> Any:
-    """The component `save_part` wrote."""
-    return load_object(read_json(folder / "part.json")["component"]).open(folder)

@@ -54,6 +54,7 @@ class CommitLog:
         self.path = path
         self.folder = path / "commits"
         self._last: Commit | None = None
+        self._held = False
 
     def create(self) -> None:
         """Start the log with the empty state."""
@@ -73,8 +74,20 @@ class CommitLog:
         """Version -> when it was written (Unix seconds)."""
         return {version: self._file(version).stat().st_mtime for version in self.versions()}
 
+    def hold(self) -> Commit:
+        """The last state, which from here to `let_go` only this object changes: its caller holds the writer's lock."""
+        commit = self.latest()
+        self._held = True
+        return commit
+
+    def let_go(self) -> None:
+        """Others may write again."""
+        self._held = False
+
     def latest(self) -> Commit:
         """The state after the last acknowledged write."""
+        if self._held and self._last is not None:
+            return self._last
         for _ in range(100):
             versions = self.versions()
             if not versions:
@@ -105,6 +118,7 @@ class CommitLog:
 
     def write(self, commit: Commit) -> None:
         """Acknowledge `commit`."""
+        self._last = None  # should writing fail, the folder says whether the commit is there
         write_json_atomic(self._file(commit.version), asdict(commit))
         self._last = commit
 

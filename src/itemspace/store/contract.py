@@ -38,7 +38,9 @@ class StoreConfig(Config):
     compact_after: int = 200
     """How many small writes to a table may pile up before the next write tidies it."""
     keep_seconds: float = 600.0
-    """How long a superseded state stays readable for readers at work on it (snapshots stay until removed)."""
+    """How long a superseded state stays readable for readers at work on it (snapshots stay until dropped)."""
+    keep_versions: int = 2000
+    """How many superseded states are kept at most, when writes come fast."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Changes:
 
     version: the version caught up to. rows: int32 [n], ascending, items put, updated or removed. live: bool [n], False
     where removed. table: their columns as they are now, [n] rows. `vectors(name)` gives (rows, values) of the live items
-    whose vector was written after that version, which need not be the same items.
+    that were put, or whose vector was written, after that version; a price update is neither.
     """
 
     version: int
@@ -65,7 +67,7 @@ class Changes:
         return self.rows[~self.live]
 
     def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows int32 [m] and vectors [m, d] of live items written after the version asked about."""
+        """Rows int32 [m] and vectors [m, d] that an index must hold anew."""
         rows, values, _ = self._vectors(name)
         return rows, values
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError, DataError, SchemaError, nearest
+from itemspace.core.files import fsync_folder, remove_tree
 from itemspace.store.columns import (
     check_known,
     checked_matrix,
@@ -25,9 +26,10 @@ from itemspace.store.columns import (
 )
 from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
-from itemspace.store.tables import ROW, VERSION, Pinned, array_of, matrix_of, newest, vector_table
+from itemspace.store.recent import SMALL, Recent
+from itemspace.store.tables import LIVE, PUT, ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, vector_table
 from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
-from itemspace.store.upkeep import all_entries, prune_log, restamp, rolled_back
+from itemspace.store.upkeep import all_entries, first_events, keep_seconds, prune_log, restamp, rolled_back
 
 _BATCH = 65_536
 
@@ -48,10 +50,10 @@ class LanceStore(Transactional):
     def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
         """Use `create` or `open`."""
         super().__init__(path, config)
-        self._state: np.ndarray | None = None
+        self._recent: Recent | None = None
 
     def _forget(self) -> None:
-        self._state = None
+        self._recent = None
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -77,10 +79,7 @@ class LanceStore(Transactional):
             commit = base.next()
             for name, values in given.items():
                 commit = self._append_vectors(commit, name, rows, values)
-            commit = self._append(commit, ITEMS, self._entries(rows, table, commit.version, live=True))
-            version = self._commit(commit)
-            self._mark(rows, 1)
-            return version
+            return self._commit_items(commit, self._entries(rows, table, commit.version))
 
     def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
         rows = checked_rows(rows, table.num_rows)
@@ -98,7 +97,7 @@ class LanceStore(Transactional):
             for name in changed.column_names:
                 at = entries.schema.get_field_index(name)
                 entries = entries.set_column(at, entries.schema.field(at), changed.column(name).take(pa.array(order)))
-            return self._commit(self._append(commit, ITEMS, entries))
+            return self._commit_items(commit, entries)
 
     def remove_items(self, rows: np.ndarray) -> int:
         rows = checked_rows(rows)
@@ -108,47 +107,33 @@ class LanceStore(Transactional):
             self._check_rows(base, rows)
             commit = base.next()
             entries = self._newest(base, np.sort(rows), commit.version, live=False)
-            version = self._commit(self._append(commit, ITEMS, entries))
-            self._mark(rows, 0)
-            return version
+            return self._commit_items(commit, entries)
 
-    def _entries(self, rows: np.ndarray, table: pa.Table, version: int, *, live: bool) -> pa.Table:
+    def _entries(self, rows: np.ndarray, table: pa.Table, version: int) -> pa.Table:
+        """Entries of items put as `version`. `_put` remembers that version through updates."""
         n = len(rows)
-        head = [pa.array(rows, pa.int32()), pa.array(np.full(n, version, np.int64)), pa.array(np.full(n, live))]
-        fields = [ROW, VERSION, pa.field("_live", pa.bool_()), *self._schema]
-        return pa.table([*head, *table.columns], schema=pa.schema(fields))
+        stamp = pa.array(np.full(n, version, np.int64))
+        head = [pa.array(rows, pa.int32()), stamp, pa.array(np.ones(n, bool)), stamp]
+        return pa.table([*head, *table.columns], schema=pa.schema([ROW, VERSION, LIVE, PUT, *self._schema]))
+
+    def _commit_items(self, commit: Commit, entries: pa.Table) -> int:
+        version = self._commit(self._append(commit, ITEMS, entries))
+        if self._recent is not None and not self._recent.add(entries):
+            self._forget()
+        return version
 
     def _newest(self, base: Commit, rows: np.ndarray, version: int, *, live: bool | None = None) -> pa.Table:
         """The present entries of known `rows` (ascending), restamped with `version` and, where given, `live`."""
         pinned = self._pin(base, ITEMS)
-        if pinned is None or len(rows) == 0:
-            return self._entries(rows[:0], self._schema.empty_table(), version, live=True)
-        return restamp(pinned.lookup(rows), version, live=live)
-
-    def _known(self, commit: Commit) -> np.ndarray:
-        """int8 by row: 1 live, 0 removed, -1 never put. Kept up to date while this object writes."""
-        if self._state is None:
-            pinned = self._pin(commit, ITEMS)
-            self._state = np.full(0, -1, np.int8)
-            if pinned is not None and len(pinned.keys.rows):
-                self._state = np.full(int(pinned.keys.rows[-1]) + 1, -1, np.int8)
-                self._state[pinned.keys.rows] = pinned.keys.live
-        return self._state
-
-    def _mark(self, rows: np.ndarray, value: int) -> None:
-        if self._state is None or len(rows) == 0:
-            return
-        grow = int(rows.max()) + 1 - len(self._state)
-        if grow > 0:
-            spare = max(grow, len(self._state) // 4)
-            self._state = np.concatenate([self._state, np.full(spare, -1, np.int8)])
-        self._state[rows] = value
+        assert pinned is not None  # rows are known, so there are items
+        few = self._recent if len(rows) <= SMALL else None
+        entries = pinned.lookup(rows) if few is None else few.lookup(rows)
+        return restamp(entries, version, live=live)
 
     def _check_rows(self, commit: Commit, rows: np.ndarray) -> None:
-        state = self._known(commit)
-        unknown = rows[rows >= len(state)] if len(rows) else rows
-        if not len(unknown):
-            unknown = rows[state[rows] < 0]
+        if self._recent is None:
+            self._recent = Recent(self._pin(commit, ITEMS))
+        unknown = self._recent.unknown(rows)
         if len(unknown):
             raise DataError(f"row {int(unknown[0]):,} holds no item.", count=len(unknown))
 
@@ -277,14 +262,20 @@ class LanceStore(Transactional):
         commit = self._now()
         # Asked first, so that an index that is up to date does not load the engine.
         pinned = self._pin(commit, ITEMS) if since < commit.version else None
-        empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0, live=True)
+        empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0)
         found = empty if pinned is None else pinned.since(since)
 
         def vectors(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            table = self._vector_table(commit, name).since(since)
-            rows, present = array_of(table, "_row"), array_of(table, "_live")
-            live = self._are_live(commit, rows)
-            return rows[live & present], matrix_of(table)[live & present], rows[live & ~present]
+            pinned = self._vector_table(commit, name)
+            written = pinned.since(since)
+            # An item put back has a vector that is older than its return.
+            back = np.setdiff1d(rows[live & (array_of(found, "_put") > since)], array_of(written, "_row"))
+            table = pa.concat_tables([written, pinned.lookup(back)])
+            at, present = array_of(table, "_row"), array_of(table, "_live")
+            alive = self._are_live(commit, at)
+            kept = np.flatnonzero(alive & present)
+            kept = kept[np.argsort(at[kept])]
+            return at[kept], matrix_of(table)[kept], np.sort(at[alive & ~present])
 
         rows, live = array_of(found, "_row"), array_of(found, "_live")
         return Changes(commit.version, rows, live, found.select(self._schema.names), vectors)
@@ -306,7 +297,7 @@ class LanceStore(Transactional):
     def compact(self) -> int:
         with self._transaction() as base:
             version = self._commit(self._tidy(base, everything=True).next())
-            prune_log(self._log, self.config, self._log.latest())
+            prune_log(self._log, self._log.latest(), keep=keep_seconds(self._log, self.config))
             return version
 
     def snapshot(self, tag: str) -> int:
@@ -315,17 +306,24 @@ class LanceStore(Transactional):
             if tag in base.snapshots:
                 raise DataError(f'a snapshot "{tag}" exists already (version {base.snapshots[tag]}).')
             commit = base.next(snapshots={**base.snapshots, tag: base.version + 1})
+            folder = self._snapshot_folder(tag)
+            remove_tree(folder)
+            folder.mkdir(parents=True)
             for name in commit.tables:
-                self._tables.tag(name, f"snapshot-{tag}", self._heads[name])
+                self._tables.link(name, folder)
+            fsync_folder(folder)
+            fsync_folder(folder.parent)
             return self._commit(commit)
+
+    def _snapshot_folder(self, tag: str) -> Path:
+        return self.location / "snapshots" / tag
 
     def drop_snapshot(self, tag: str) -> int:
         with self._transaction() as base:
             if tag not in base.snapshots:
                 raise DataError(f'there is no snapshot "{tag}".{nearest(tag, base.snapshots)}')
             version = self._commit(base.next(snapshots={t: v for t, v in base.snapshots.items() if t != tag}))
-            for name in base.tables:
-                self._tables.untag(name, f"snapshot-{tag}")
+            remove_tree(self._snapshot_folder(tag))
             return version
 
     def snapshots(self) -> dict[str, int]:
@@ -335,29 +333,27 @@ class LanceStore(Transactional):
         with self._transaction() as base:
             if isinstance(to, str) and to not in base.snapshots:
                 raise DataError(f'there is no snapshot "{to}".{nearest(to, base.snapshots)}')
-            old = self._log.at(base.snapshots[to] if isinstance(to, str) else to)
+            version = base.snapshots[to] if isinstance(to, str) else to
+            self._forget()
+            old, tables = self._log.at(version), self._tables
+            tags = [tag for tag, tagged in base.snapshots.items() if tagged == version]
+            if tags:
+                tables = Tables(self._snapshot_folder(tags[0]), fsync=False)
+            then = {name: tables.pin(name, pinned) for name, pinned in old.tables.items()}
             commit = base.next(meta=old.meta, events=old.events)
-            for name in sorted({*old.tables, *base.tables} - {EVENTS}):
-                commit = self._rolled_back(base, old, commit, name)
-            return self._commit(self._events_rolled_back(base, old, commit))
+            for name in sorted({*then, *base.tables} - {EVENTS}):
+                now, before = self._pin(base, name), then.get(name)
+                parts = iter(()) if before is None else all_entries(before, commit.version)
+                for entries in parts if now is None else rolled_back(now, before, commit.version):
+                    commit = self._append(commit, name, entries)
+            return self._commit(self._events_rolled_back(base, old, commit, then.get(EVENTS)))
 
-    def _rolled_back(self, base: Commit, old: Commit, commit: Commit, name: str) -> Commit:
-        now, then = self._pin(base, name), self._pin(old, name)
-        if now is None:
-            parts = all_entries(then, commit.version) if then is not None else iter(())
-        else:
-            parts = rolled_back(now, then, commit.version)
-        for entries in parts:
-            commit = self._append(commit, name, entries)
-        return commit
-
-    def _events_rolled_back(self, base: Commit, old: Commit, commit: Commit) -> Commit:
-        same = base.events == old.events and (base.events == 0 or base.events_reset <= old.version)
-        if same:
+    def _events_rolled_back(self, base: Commit, old: Commit, commit: Commit, then: Pinned | None) -> Commit:
+        if base.events == old.events and (base.events == 0 or base.events_reset <= old.version):
             return commit
         tables = {name: version for name, version in commit.tables.items() if name != EVENTS}
-        if EVENTS in old.tables:
-            tables[EVENTS] = self._heads[EVENTS] = self._tables.revert(EVENTS, old.tables[EVENTS])
+        if then is not None:
+            tables[EVENTS] = self._heads[EVENTS] = self._tables.replace(EVENTS, first_events(then, old.events))
         return replace(commit, events_reset=commit.version, tables=tables)
 
     def stats(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -20,12 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError
-from itemspace.core.files import fsync_file, fsync_folder
+from itemspace.core.files import copy_files, fsync_file, fsync_folder
 
 ROW = pa.field("_row", pa.int32())
 VERSION = pa.field("_version", pa.int64())
+LIVE = pa.field("_live", pa.bool_())
+PUT = pa.field("_put", pa.int64())
 _LOOKUP_BY_FILTER = 500
-_HORIZON = "horizon"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def newest(rows: np.ndarray, versions: np.ndarray) -> np.ndarray:
 class Pinned:
     """One table at one version; safe to share between threads."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
+    def __init__(self, handle: Any, place: Path) -> None:
+        self._handle, self.place = handle, place
 
     @property
     def schema(self) -> pa.Schema:
@@ -81,12 +82,18 @@ class Pinned:
             query = query.select(columns)
         if ids:
             query = query.with_row_id(True)
-        return query.limit(None).to_arrow()
+        return self._answer(query.limit(None))
 
     def take(self, ids: np.ndarray, columns: list[str] | None = None) -> pa.Table:
         """The entries with these Lance row ids, in no promised order."""
         query = self._handle.take_row_ids(ids.tolist())
-        return (query if columns is None else query.select(columns)).to_arrow()
+        return self._answer(query if columns is None else query.select(columns))
+
+    def _answer(self, query: Any) -> pa.Table:
+        try:
+            return query.to_arrow()
+        except (RuntimeError, OSError) as error:
+            raise damaged(self.place, error) from error
 
     @cached_property
     def keys(self) -> Keys:
@@ -126,6 +133,12 @@ class Pinned:
             yield self.take_ordered(ids[start : start + batch_rows], columns)
 
 
+def damaged(place: Path, error: Exception) -> ArtifactError:
+    """The error for a table that cannot be read."""
+    told = str(error).split(", /rustc")[0][:300]
+    return ArtifactError(f"{place} is damaged, or was tidied away while it was read: {told}")
+
+
 class Tables:
     """The Lance tables in one folder. Writers append and commit elsewhere; readers ask for a pinned version."""
 
@@ -156,10 +169,8 @@ class Tables:
                 handle = self._db.open_table(name)
                 handle.checkout(version)
             except (ValueError, RuntimeError, OSError) as error:
-                raise ArtifactError(
-                    f"{self.path / name}.lance is damaged or was tidied away while it was read: {error}"
-                ) from None
-            found = Pinned(handle)
+                raise damaged(self.path / f"{name}.lance", error) from error
+            found = Pinned(handle, self.path / f"{name}.lance")
             self._pins[name] = (version, found)
             return found
 
@@ -197,55 +208,41 @@ class Tables:
         self._settle(name)
         return self._heads[name].version
 
-    def revert(self, name: str, version: int) -> int:
-        """Bring back the content of an older version, as a new one."""
-        head = self.head(name)
-        head.restore(version)
-        self._settle(name)
-        return head.version
-
-    def tag(self, name: str, tag: str, version: int) -> None:
-        """Keep a version until `untag`."""
-        tags = self.head(name).tags
-        if tag in tags.list():
-            tags.update(tag, version)
-        else:
-            tags.create(tag, version)
-
-    def untag(self, name: str, tag: str) -> None:
-        """Let a version go."""
-        tags = self.head(name).tags
-        if tag in tags.list():
-            tags.delete(tag)
-
-    def merge(self, name: str, keep: timedelta) -> int:
-        """Merge small fragments and delete states superseded longer than `keep` ago; returns the new version."""
-        head = self.head(name)
-        self._keep_horizon(name, keep)
-        head.optimize(cleanup_older_than=keep)
-        self._settle(name)
-        return head.version
-
-    def rewrite(self, name: str, version: int, batch_rows: int, keep: timedelta) -> int:
-        """Replace a log by its newest entries in row order; returns the new version."""
-        pinned = self.pin(name, version)
-        head = self.head(name)
-        self._keep_horizon(name, keep)
+    def replace(self, name: str, parts: Iterable[pa.Table]) -> int:
+        """Replace the content of a table; returns its new version."""
         mode = "overwrite"
-        for batch in pinned.scan(batch_rows):
-            head.add(batch, mode=mode)
+        for part in parts:
+            self.head(name).add(part, mode=mode)
             mode = "append"
-        head.optimize(cleanup_older_than=keep)
+        self._settle(name)
+        return self.head(name).version
+
+    def merge(self, name: str, keep_seconds: float) -> int:
+        """Merge small fragments and delete states superseded longer than that ago; returns the new version."""
+        head = self.head(name)
+        now = time.time()
+        written = [v["timestamp"].timestamp() for v in head.list_versions()]
+        # Lance deletes by age of writing; what matters is the age of being superseded. The two differ for one version:
+        # the newest of those old enough was the present one until its successor came, perhaps a moment ago.
+        horizon = max((t for t in written if t < now - keep_seconds), default=now - keep_seconds)
+        head.optimize(cleanup_older_than=timedelta(seconds=now - horizon + 0.002))
         self._settle(name)
         return head.version
 
-    def _keep_horizon(self, name: str, keep: timedelta) -> None:
-        # Lance deletes by age of writing; what matters is age of being superseded. The two differ for one version: the
-        # newest of those old enough, which was current until a moment ago if its successor is young.
-        limit = time.time() - keep.total_seconds()
-        old = [v["version"] for v in self.head(name).list_versions() if v["timestamp"].timestamp() < limit]
-        if old:
-            self.tag(name, _HORIZON, max(old))
+    def rewrite(self, name: str, version: int, batch_rows: int, keep_seconds: float) -> int:
+        """Replace a log by its newest entries in row order; returns the new version."""
+        self.replace(name, self.pin(name, version).scan(batch_rows))
+        return self.merge(name, keep_seconds)
+
+    def link(self, name: str, target: Path) -> None:
+        """A copy of a table under `target`; its data files are linked, not copied, where the disk allows it.
+
+        Lance never changes a data file once written, so the copy stays as it is whatever happens to the table.
+        """
+        source = self.path / f"{name}.lance"
+        for folder in sorted(p for p in source.iterdir() if p.is_dir()):
+            copy_files(folder, target / source.name / folder.name, link=folder.name == "data")
+        fsync_folder(target / source.name)
 
     def _settle(self, name: str) -> None:
         """Have the disk hold the files written since the last call."""
@@ -268,10 +265,6 @@ class Tables:
     def bytes(self) -> int:
         """Bytes on disk, superseded states included."""
         return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()) if self.path.exists() else 0
-
-    def fragments(self, name: str) -> int:
-        """Data files the newest version consists of."""
-        return int(self.head(name).stats()["fragment_stats"]["num_fragments"])
 
     def close(self) -> None:
         """Forget every open handle."""

@@ -19,7 +19,7 @@ from itemspace.store.columns import kept_schema
 from itemspace.store.commits import Commit, CommitLog
 from itemspace.store.contract import Store, StoreConfig
 from itemspace.store.tables import Pinned, Tables
-from itemspace.store.upkeep import prune_log, tidy
+from itemspace.store.upkeep import keep_seconds, prune_log, tidy
 
 FORMAT = 1
 ITEMS, EVENTS, VECTORS = "items", "events", "vectors-"
@@ -53,6 +53,7 @@ class Transactional(Store):
         made.location.mkdir(parents=True, exist_ok=True)
         made._lock.acquire()
         made._log.create()
+        made._log.hold()
         about = {
             "type": "store.lance",
             "format": FORMAT,
@@ -101,6 +102,7 @@ class Transactional(Store):
 
     def release(self) -> None:
         with self._guard:
+            self._log.let_go()
             self._lock.release()
             self._forget()
 
@@ -148,11 +150,11 @@ class Transactional(Store):
             return self._log.latest()
         self._lock.acquire()
         try:
-            commit = self._log.latest()
+            commit = self._log.hold()
             self._heads = self._tables.recover(commit.tables)
             self._forget()
         except BaseException:
-            self._lock.release()
+            self.release()
             raise
         return commit
 
@@ -173,12 +175,15 @@ class Transactional(Store):
     def _transaction(self) -> Iterator[Commit]:
         """The commit to build on; whatever was appended when an error interrupts is taken back."""
         with self._guard:
-            base = self._tidied(self._acquire())
+            held = self._lock.held
+            latest = self._acquire()
             try:
-                yield base
+                yield self._tidied(latest)
             except BaseException:
                 self._forget()
                 self._heads = self._tables.recover(self._log.latest().tables)
+                if not held:
+                    self.release()
                 raise
 
     def _forget(self) -> None:
@@ -187,13 +192,15 @@ class Transactional(Store):
     def _tidied(self, commit: Commit) -> Commit:
         """`commit` after the upkeep that is due; the write at hand will name the result."""
         if commit.version % self.config.compact_after == self.config.compact_after - 1:
-            prune_log(self._log, self.config, commit)
+            prune_log(self._log, commit, keep=keep_seconds(self._log, self.config))
         if max(commit.writes.values(), default=0) < self.config.compact_after:
             return commit
         return self._tidy(commit, everything=False)
 
     def _tidy(self, commit: Commit, *, everything: bool) -> Commit:
         logs = {name for name in commit.tables if name != EVENTS}
-        tidied = tidy(self._tables, self.config, commit, logs=logs, everything=everything)
+        keep = keep_seconds(self._log, self.config)
+        tidied = tidy(self._tables, self.config, commit, keep=keep, logs=logs, everything=everything)
         self._heads = dict(tidied.tables)
+        self._forget()
         return tidied

@@ -52,7 +52,7 @@ def _section(row: Row, finding: Mapping[str, Any]) -> Iterator[str]:
     yield "| claim | asked | " + " | ".join(name for _, name in _PLACES) + " | counts |"
     yield "|---|---|---|---|---|---|"
     for claim in finding["claims"]:
-        cells = [_told(claim["places"].get(place)) for place, _ in _PLACES]
+        cells = [told(claim["places"].get(place)) for place, _ in _PLACES]
         counts = "yes" if claim["state"] == "result" else claim["state"]
         yield f"| {_cell(claim['text'])} | {_cell(claim['bar'])} | {' | '.join(cells)} | {counts} |"
     for place, name in _PLACES:
@@ -83,12 +83,13 @@ def _place(name: str, place: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {arm} | {' | '.join(cells)} | {spent} |"
 
 
-def _told(finding: Mapping[str, Any] | None) -> str:
+def told(finding: Mapping[str, Any] | None) -> str:
     if finding is None:
         return ""
     if finding["verdict"] == "not measured":
         return f"not measured ({_cell(finding['why'])})"
-    return f"{finding['verdict']} ({finding['mean']:.4f}, {finding['low']:.4f} to {finding['high']:.4f})"
+    why = f"; {_cell(finding['why'])}" if finding.get("why") else ""
+    return f"{finding['verdict']} ({finding['mean']:.4f}, {finding['low']:.4f} to {finding['high']:.4f}{why})"
 
 
 def _mean(values: Sequence[float | None] | None) -> str:

@@ -36,9 +36,9 @@ _texts = st.sampled_from(WORDS)
 _integers = st.sampled_from((-129, -128, -3, -1, 0, 1, 2, 3, 100, 127, 128, 2**31, 2**63, 10**20))
 _floats = st.sampled_from((-1e9, -2.5, -0.0, 0.0, 0.1, 0.5, 2.0, 2.5, 127.5, 1e9))
 _numbers = _integers | _floats
-_moments = st.sampled_from(_MOMENTS).map(lambda us: (_EPOCH + timedelta(microseconds=us)).isoformat()) | st.sampled_from(
-    ("1970-01-01", "2024-05-31T04:08:37.171717+02:00", "1970-01-01T00:00:01Z")
-)
+_moments = st.sampled_from(_MOMENTS).map(
+    lambda us: (_EPOCH + timedelta(microseconds=us)).isoformat()
+) | st.sampled_from(("1970-01-01", "2024-05-31T04:08:37.171717+02:00", "1970-01-01T00:00:01Z"))
 _LITERALS: dict[str, st.SearchStrategy[Any]] = {
     "price": _numbers,
     "stock": _numbers,
@@ -98,7 +98,9 @@ def catalogs(draw: st.DrawFn, *, max_size: int = 12, nan: bool = True, removed: 
 
 @st.composite
 def _leaves(draw: st.DrawFn) -> Expression:
-    kind = draw(st.sampled_from(("compare", "columns", "in", "between", "null", "truth", "contains", "starts", "constant")))
+    kind = draw(
+        st.sampled_from(("compare", "columns", "in", "between", "null", "truth", "contains", "starts", "constant"))
+    )
     name = draw(st.sampled_from(tuple(_LITERALS)))
     literal = _LITERALS[name]
     operator = draw(st.sampled_from(OPERATORS))

@@ -30,8 +30,7 @@ Batches = Callable[[np.random.Generator], Iterable[Any]]
 class LoopConfig(Config):
     """epochs: at most. patience: evaluations without a better value before stopping; None never stops early.
 
-    evaluate_every: epochs between evaluations. warmup_steps: linear from 0 to learning_rate. schedule: what the rate does
-    after ("cosine" ends at a tenth of it when `epochs` are over). clip: the largest gradient norm, None for any.
+    evaluate_every: epochs between evaluations. clip: the largest gradient norm, None for any. Steps are AdamW's.
     """
 
     epochs: int = Field(100, ge=1)
@@ -48,6 +47,7 @@ class Loop:
     loss: a batch to a scalar tensor. validate: a larger-is-better figure of the module as it stands, or None.
     checkpoint: a file written after every epoch by an atomic replacement; when it exists, training continues from it
     and ends with the same weights as an uninterrupted run (an epoch's randomness depends on the seed and its number only).
+    identity: what the training is of (data, sizes); a checkpoint of another identity or seed is not continued.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Loop:
         config: LoopConfig,
         *,
         seed: int,
+        identity: str = "",
         validate: Callable[[], float] | None = None,
         metric: str = "ndcg@10",
         checkpoint: Path | None = None,
@@ -66,8 +67,9 @@ class Loop:
         self.module, self.loss, self.batches, self.config = module, loss, batches, config
         self.seed, self.validate, self.metric, self.checkpoint = seed, validate, metric, checkpoint
         self.on_epoch = on_epoch
+        self.identity = f"{seed} {config.learning_rate} {config.weight_decay} {config.clip} {identity}"
         self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.999)
+            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.epoch, self.best_epoch, self.best = 0, 0, -np.inf
         self.curve: dict[str, list[float]] = {"epoch": [], "loss": [], metric: []}
@@ -148,8 +150,7 @@ class Loop:
             "best": self.best if self.best_weights is not None else None,
             "curve": self.curve,
             "spent": self.spent,
-            "seed": self.seed,
-            "config": self.config.model_dump(),
+            "identity": self.identity,
         }
         temporary = path.with_name(path.name + ".new")
         save_file(
@@ -166,8 +167,8 @@ class Loop:
         with safe_open(self.checkpoint, framework="pt") as handle:
             progress = json.loads(handle.metadata()["progress"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
-        if progress["seed"] != self.seed:
-            return  # another run's: it is written over
+        if progress["identity"] != self.identity:
+            return  # another training's: it is written over
         self.module.load_state_dict(_part(tensors, "module."))
         self.best_weights = _part(tensors, "best.") or None
         state: dict[int, dict[str, torch.Tensor]] = {}

@@ -33,6 +33,14 @@ from itemspace.core.where.tree import (
     Truth,
 )
 
+_SECONDS = {
+    "day": Fraction(86_400),
+    "s": Fraction(1),
+    "ms": Fraction(1, 10**3),
+    "us": Fraction(1, 10**6),
+    "ns": Fraction(1, 10**9),
+}
+
 
 def to_sql(expression: Expression, schema: pa.Schema) -> str:
     """`expression` as a SQL condition over a table of `schema` (columns decide how dates are written).
@@ -148,8 +156,7 @@ def _moment(tick: int, kind: ColumnType) -> str:
     Raises:
         FilterError: a time no calendar writes (before year 1 or after 9999).
     """
-    per_second = {"day": Fraction(1, 86_400), "s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}[str(kind.unit)]
-    whole, part = divmod(Fraction(tick) / per_second, 1)
+    whole, part = divmod(Fraction(tick) * _SECONDS[str(kind.unit)], 1)
     try:
         moment = datetime(1970, 1, 1) + timedelta(seconds=int(whole))
     except OverflowError:

@@ -167,11 +167,11 @@ def target_groups(counts: np.ndarray, items: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def without_impressions(dataset: Dataset, held: np.ndarray) -> Impressions | None:
+def without_impressions(dataset: Dataset, held: np.ndarray, *, in_order: bool = True) -> Impressions | None:
     """The impressions that say nothing about the held-out events (mask over the dataset's events [n]).
 
-    An impression is dropped when its user has a held-out event of the same item, or (where both have times) when it is
-    not earlier than its user's first held-out event. Impressions without a user are kept.
+    An impression is dropped when its user has a held-out event of the same item, or (`in_order`, where both have times)
+    when it is not earlier than its user's first held-out event. Impressions without a user are kept.
     """
     shown, events = dataset.impressions, dataset.interactions
     if shown is None or events is None or shown.user is None or shown.users is None:
@@ -181,7 +181,7 @@ def without_impressions(dataset: Dataset, held: np.ndarray) -> Impressions | Non
     n_items = len(events.items)
     pairs = events.user[held].astype(np.int64) * n_items + events.item[held]
     drop = np.isin(user.astype(np.int64) * n_items + shown.item, pairs)
-    if shown.time is not None and events.time is not None:
+    if in_order and shown.time is not None and events.time is not None:
         first = np.full(len(events.users) + 1, np.iinfo(np.int64).max)
         np.minimum.at(first, events.user[held], events.time[held])
         drop |= shown.time >= first[user]

@@ -139,7 +139,7 @@ def random(
         events=events,
         train=part == 0,
         held=(Held(part == 0, part == 1, timeless=True), Held(part != 2, part == 2, timeless=True)),
-        impressions=without_impressions(dataset, part != 0),
+        impressions=without_impressions(dataset, part != 0, in_order=False),
         exclude_history=exclude_history,
     )
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
-from itemspace.core.seeding import RNG, derive
+from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, numbered
 
 
@@ -54,12 +55,12 @@ def checkerboard(
     at every setting of the dial.
 
     Raises:
-        ValueError: a history could use up its whole block (`length[1]` at least items // blocks).
+        RequestError: a history could use up its whole block (`length[1]` at least items // blocks).
     """
-    randomness = check_dial(randomness)
+    randomness, seed = check_dial(randomness), as_seed(rng)
     if length[1] >= items // blocks:
-        raise ValueError(f"histories of up to {length[1]} exhaust blocks of {items // blocks} items")
-    shape, draws = derive(rng, "checkerboard", "blocks"), derive(rng, "checkerboard", "events")
+        raise RequestError(f"histories of up to {length[1]} exhaust blocks of {items // blocks} items")
+    shape, draws = derive(seed, "checkerboard", "blocks"), derive(seed, "checkerboard", "events")
     item_block = shape.permutation(np.arange(items) % blocks)
     user_block = shape.permutation(np.arange(users) % blocks)
     lengths = draws.integers(length[0], length[1] + 1, users)
@@ -86,5 +87,6 @@ def checkerboard(
     block_of_row[row] = item_block
     block_of_user[events.users.find(user_names)] = user_block
     parameters = {"items": items, "users": users, "blocks": blocks, "length": length}
-    data = Dataset(catalog, events, name="checkerboard", source={"world": "checkerboard", **parameters})
+    source = {"world": "checkerboard", **parameters, "randomness": randomness, "seed": seed}
+    data = Dataset(catalog, events, name="checkerboard", source=source)
     return World(data, CommunityTruth(block_of_user, block_of_row, randomness), randomness, parameters)

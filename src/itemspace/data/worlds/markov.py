@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
-from itemspace.core.seeding import RNG, derive
-from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, distinct, numbered
+from itemspace.core.seeding import RNG, as_seed, derive
+from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, numbered
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,17 @@ def markov(
     uniform in `length` (both ends included); one event a day per user. Items have IDs only.
 
     The best predictor ranks the last item's successors first: `best_possible(world.truth, task, metric)` is what it
-    expects. What a model of the items' popularity, of the set of past items, or of any but the last item can learn
-    is chance, whatever the dial: the chain's stationary distribution is near uniform.
+    expects. Popularity is chance, whatever the dial: every item is equally
+    often a first, a second, ... successor, so all items are equally likely at every step.
+
+    Raises:
+        RequestError: `branching` is more than a third of the items.
     """
-    randomness = check_dial(randomness)
-    shape, walk = derive(rng, "markov", "chain"), derive(rng, "markov", "walk")
-    # Successors differ from their item: n - 1 others, shifted past the item itself.
-    successors = distinct(shape, items, branching, items - 1)
-    successors = (successors + 1 + np.arange(items)[:, None]) % items
+    if branching * 3 > items:
+        raise RequestError(f"{items} items cannot have {branching} successors each: give at least {branching * 3}")
+    randomness, seed = check_dial(randomness), as_seed(rng)
+    shape, walk = derive(seed, "markov", "chain"), derive(seed, "markov", "walk")
+    successors = different_permutations(shape, items, branching)
     weights = np.power(decay, np.arange(branching), dtype=float)
     weights /= weights.sum()
 
@@ -83,5 +87,20 @@ def markov(
     in_rows = np.empty_like(successors)
     in_rows[row] = row[successors]
     parameters = {"items": items, "users": users, "length": length, "branching": branching, "decay": decay}
-    data = Dataset(catalog, events, name="markov", source={"world": "markov", **parameters, "randomness": randomness})
+    source = {"world": "markov", **parameters, "randomness": randomness, "seed": seed}
+    data = Dataset(catalog, events, name="markov", source=source)
     return World(data, MarkovTruth(in_rows, weights, randomness), randomness, parameters)
+
+
+def different_permutations(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
+    """`k` random permutations of 0..n-1 as columns [n, k]; no row repeats a number or holds its own."""
+    columns = [np.arange(n)]
+    while len(columns) <= k:
+        drawn = rng.permutation(n)
+        taken = np.stack(columns, axis=1)
+        while (clash := np.flatnonzero((taken == drawn[:, None]).any(1))).size:
+            # Deal the clashing places, with a few others, anew: still a permutation.
+            again = np.union1d(clash, rng.integers(0, n, len(clash) + 2))
+            drawn[again] = rng.permutation(drawn[again])
+        columns.append(drawn)
+    return np.stack(columns[1:], axis=1)

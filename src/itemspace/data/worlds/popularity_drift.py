@@ -9,7 +9,7 @@ import numpy as np
 from itemspace.core.dataset import Dataset
 from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
-from itemspace.core.seeding import RNG, derive
+from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.data.worlds.base import DAY, START, World, catalog_of, check_dial, columns_of, draw_columns, numbered
 
 
@@ -55,8 +55,8 @@ def popularity_drift(
     The best predictor is the popularity of the day: `best_possible(world.truth, task, metric)`. The popularity of all
     time is worse the narrower `width`; the user's history tells nothing beyond its dates.
     """
-    randomness = check_dial(randomness)
-    shape, draws = derive(rng, "drift", "fashion"), derive(rng, "drift", "events")
+    randomness, seed = check_dial(randomness), as_seed(rng)
+    shape, draws = derive(seed, "drift", "fashion"), derive(seed, "drift", "events")
     base = np.power(np.arange(1, items + 1), -skew)
     peak = shape.uniform(0, days, items)
     truth = DriftTruth(base, peak, width, randomness)
@@ -83,5 +83,6 @@ def popularity_drift(
     base_of_row, peak_of_row = np.empty_like(base), np.empty_like(peak)
     base_of_row[row], peak_of_row[row] = base, peak
     parameters = {"items": items, "users": users, "length": length, "days": days, "width": width, "skew": skew}
-    data = Dataset(catalog, events, name="popularity-drift", source={"world": "popularity_drift", **parameters})
+    source = {"world": "popularity_drift", **parameters, "randomness": randomness, "seed": seed}
+    data = Dataset(catalog, events, name="popularity-drift", source=source)
     return World(data, DriftTruth(base_of_row, peak_of_row, width, randomness), randomness, parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +21,15 @@ KINDS = ("exact", "paraphrase", "mixed")
 ATTRACTION = np.array([0.02, 0.4, 0.6, 0.9])
 SHOWN = 10
 FILLERS = 200
+RARE = 4000
+BRANDS = 25
 
 
 @dataclass(frozen=True)
 class TopicsTruth:
     """What the texts were drawn from; items in rows of the catalogue.
 
-    grades: int8 [queries, items], every pair's true grade before the dial scrambled any. topic, brand [items].
+    grades: int8 [queries, items], every pair's true grade before the dial scrambled any. topic, series [items].
     concepts: bool [items, topics x concepts]. catalog_words, query_words: how the catalogue and how searchers call each
     concept [topics x concepts] (the same where `synonyms` is off). propensities [10]: the chance that a position is
     examined. attraction [4]: the chance of a click on an examined item, by grade.
@@ -35,7 +37,7 @@ class TopicsTruth:
 
     grades: np.ndarray
     topic: np.ndarray
-    brand: np.ndarray
+    series: np.ndarray
     concepts: np.ndarray
     catalog_words: tuple[str, ...]
     query_words: tuple[str, ...]
@@ -45,18 +47,22 @@ class TopicsTruth:
 
 @dataclass(frozen=True)
 class _Things:
-    """Attributes per item, and the vocabulary: words by concept, brand and topic."""
+    """Attributes per item, and the vocabulary: arrays of words by what they name.
+
+    own: [items, per_item] concept numbers; has: the same as bool [items, topics x concepts].
+    """
 
     topic: np.ndarray
     brand: np.ndarray
-    own: np.ndarray  # [items, per_item] concept numbers
-    has: np.ndarray  # bool [items, topics x concepts]
-    model: np.ndarray
+    series: np.ndarray
+    number: np.ndarray
+    own: np.ndarray
+    has: np.ndarray
     words: Mapping[str, np.ndarray]
 
     def take(self, rows: np.ndarray) -> _Things:
-        columns = (self.topic, self.brand, self.own, self.has, self.model)
-        return _Things(*(values[rows] for values in columns), words=self.words)
+        columns = ("topic", "brand", "series", "number", "own", "has")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
 
 @dataclass(frozen=True)
@@ -73,15 +79,15 @@ class _Asked:
 
 
 def topics(
-    items: int = 800,
+    items: int = 1000,
     queries: int = 300,
     *,
-    topics: int = 10,
-    concepts: int = 8,
+    topics: int = 6,
+    concepts: int = 6,
     per_item: int = 3,
-    brands: int = 25,
-    bridge: float = 0.15,
-    decoy: float = 0.01,
+    series: int = 100,
+    bridge: float = 0.2,
+    decoy: float = 0.2,
     mix: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
     synonyms: bool = True,
     lists: int = 2000,
@@ -90,29 +96,33 @@ def topics(
 ) -> World:
     """Products with coined words, asked for by model number, by other words for what they are, or by both.
 
-    Mechanism: an item has a topic, a brand, a unique model number and `per_item` of its topic's `concepts`. Its title is
-    brand, topic word and model number; its description names its concepts by the *catalogue's* words, among fillers.
-    Searchers have *other* words for the concepts. A query word stands in an item's description with chance `bridge`
-    beside each concept it means (so that co-occurrence can teach the relation), and with chance `decoy` anywhere.
-    The log shows lists of ten for queries of the same making (none reads like a judged query), clicked by the
-    position-based model: clicks teach the relation as well. Query kinds, in shares `mix` (attribute `group`):
+    Mechanism: an item has a topic, a brand, a model (one of `series` series words and one of as many numbers; no two
+    items share both) and `per_item` of its topic's `concepts`. Its title is brand, topic word and model; its description
+    names its concepts by the *catalogue's* words, among common fillers and rare details. Searchers have *other* words for the concepts. Such a
+    query word stands in an item's description with chance `bridge` beside each concept it means (so that co-occurrence
+    can teach the relation), and `decoy` times per item on average where it means nothing. The log shows lists of ten
+    for queries of the same making (none reads like a judged query), clicked by the position-based model: clicks teach
+    the relation as well. Query kinds, in shares `mix` (attribute `group`):
 
-    - exact: brand and model number. 3 for that item, 1 for its brand's others in the topic. Words answer it; vectors
-      of few dimensions cannot tell model numbers apart.
-    - paraphrase: two concepts of one item in query words. 3 for items with both, 1 with one. Matching words find only
+    - exact: series and number. 3 for that item. Words answer it; vectors of a few dozen dimensions (far fewer than
+      there are series and numbers) blur one model with another.
+    - paraphrase: two concepts of one item, in query words. 3 for items with both, 1 with one. Matching words find only
       the bridging few.
-    - mixed: a brand and one concept in query words. 3 for items with both, 1 for the concept alone. Needs both.
+    - mixed: a series and one concept, in query words. 3 for items with both, 1 with one. Needs both.
 
     So a combination of lexical and learned retrieval can beat either alone. With `synonyms=False` searchers use the
-    catalogue's words and lexical retrieval alone has all there is: the null variant, beside `randomness=1`.
+    catalogue's words (and `bridge` and `decoy` play no role): counting matching words ranks every query perfectly, so
+    nothing can be added. That is the null variant, beside `randomness=1`.
 
     randomness: the share of queries (judged and logged alike, independently) whose grades belong to random items.
     Every item graded above 0 is judged, and every item of the topic. At most `queries` different texts.
     `best_possible_ndcg(task, items, randomness)` is what the best ranking expects.
     """
     randomness, seed = check_dial(randomness), as_seed(rng)
-    things = _draw_things(items, topics, concepts, per_item, brands, synonyms, derive(seed, "topics", "items"))
-    catalog, row = _catalog(things, bridge, decoy, derive(seed, "topics", "texts"))
+    things = _draw_things(items, topics, concepts, per_item, series, synonyms, derive(seed, "topics", "items"))
+    catalog, row = _catalog(
+        things, bridge if synonyms else 0.0, decoy if synonyms else 0.0, derive(seed, "topics", "texts")
+    )
     generated = np.empty_like(row)
     generated[row] = np.arange(items)
     things = things.take(generated)
@@ -128,7 +138,7 @@ def topics(
 
     parameters = {
         "items": items, "queries": queries, "topics": topics, "concepts": concepts, "per_item": per_item,
-        "brands": brands, "bridge": bridge, "decoy": decoy, "mix": list(mix), "synonyms": synonyms, "lists": lists,
+        "series": series, "bridge": bridge, "decoy": decoy, "mix": list(mix), "synonyms": synonyms, "lists": lists,
     }  # fmt: skip
     data = Dataset(
         catalog,
@@ -145,7 +155,7 @@ def topics(
     truth = TopicsTruth(
         true,
         things.topic,
-        things.brand,
+        things.series,
         things.has,
         tuple(things.words["catalog"].tolist()),
         tuple(things.words["query"].tolist()),
@@ -156,39 +166,41 @@ def topics(
 
 
 def _draw_things(
-    n: int, topics: int, concepts: int, per_item: int, brands: int, synonyms: bool, rng: np.random.Generator
+    n: int, topics: int, concepts: int, per_item: int, series: int, synonyms: bool, rng: np.random.Generator
 ) -> _Things:
-    coined = coined_words(rng, 2 * topics * concepts + topics + brands + FILLERS)
-    ends = np.cumsum([topics * concepts, topics * concepts, topics, brands])
-    catalog, query, topic_words, brand_words, fillers = np.split(coined, ends)
+    sizes = [topics * concepts, topics * concepts, topics, BRANDS, series, FILLERS, RARE]
+    coined = coined_words(rng, sum(sizes))
+    catalog, query, topic_words, brand_words, series_words, fillers, rare = np.split(coined, np.cumsum(sizes)[:-1])
     words = {
         "catalog": catalog,
         "query": query if synonyms else catalog,
         "topic": topic_words,
         "brand": brand_words,
+        "series": series_words,
+        "number": (1000 + rng.permutation(9000)[:series]).astype(str).astype(object),
         "filler": fillers,
+        "rare": rare,
     }
     topic = rng.integers(0, topics, n)
     own = topic[:, None] * concepts + distinct(rng, n, per_item, concepts)
     has = np.zeros((n, topics * concepts), bool)
     has[np.arange(n)[:, None], own] = True
-    letters = np.array(list("bcdfghjklmnpqrstvwxz"))[rng.integers(0, 20, (n, 2))]
-    digits = (rng.permutation(max(9000, n))[:n] + 1000).astype(str)
-    model = np.char.add(np.char.add(letters[:, 0], letters[:, 1]), digits).astype(object)
-    return _Things(topic, rng.integers(0, brands, n), own, has, model, words)
+    model = rng.choice(series * series, n, replace=False)
+    return _Things(topic, rng.integers(0, BRANDS, n), model // series, model % series, own, has, words)
 
 
 def _catalog(things: _Things, bridge: float, decoy: float, rng: np.random.Generator) -> tuple[Catalog, np.ndarray]:
     n, per_item = things.own.shape
     words = things.words
     fillers = words["filler"][np.minimum(rng.zipf(1.5, (n, 8)) - 1, FILLERS - 1)]
+    details = words["rare"][rng.integers(0, RARE, (n, 12))]
     concept = words["catalog"][things.own]
     bridging = np.where(rng.random((n, per_item)) < bridge, words["query"][things.own], "")
     stray = words["query"][rng.integers(0, len(words["query"]), (n, 2))]
-    # Two places, each taken with the chance that makes `decoy` the expected share of all query words per item.
-    strays = np.where(rng.random((n, 2)) < decoy * len(words["query"]) / 2, stray, "")
-    said = rng.permuted(np.concatenate([fillers, concept, bridging, strays], axis=1), axis=1)
-    title = np.stack([words["brand"][things.brand], words["topic"][things.topic], things.model], axis=1)
+    strays = np.where(rng.random((n, 2)) < decoy / 2, stray, "")
+    said = rng.permuted(np.concatenate([fillers, details, concept, bridging, strays], axis=1), axis=1)
+    named = ("brand", "topic", "series", "number")
+    title = np.stack([words[name][getattr(things, name)] for name in named], axis=1)
     columns = {
         "item_id": numbered("i", n),
         "title": join_words(title),
@@ -210,24 +222,24 @@ def _ask(things: _Things, n: int, mix: Sequence[float], rng: np.random.Generator
     item = rng.integers(0, len(things.topic), n)
     places = distinct(rng, n, 2, things.own.shape[1])
     concept = np.take_along_axis(things.own[item], places, 1)
-    brand = np.where(kind == 1, "", things.words["brand"][things.brand[item]])
     said = things.words["query"][concept]
-    first = np.where(kind == 0, things.model[item], said[:, 0])
-    second = np.where(kind == 1, said[:, 1], "")
-    return _Asked(kind, item, concept, join_words(np.stack([brand, first, second], axis=1)).to_pylist())
+    series = things.words["series"][things.series[item]]
+    number = things.words["number"][things.number[item]]
+    first = np.where(kind == 1, said[:, 1], series)
+    second = np.where(kind == 0, number, said[:, 0])
+    return _Asked(kind, item, concept, join_words(np.stack([first, second], axis=1)).to_pylist())
 
 
 def _grades(asked: _Asked, things: _Things) -> np.ndarray:
     """int8 [q, items], as the kinds of `topics` say."""
     same = asked.item[:, None] == np.arange(len(things.topic))
-    brand = things.brand[asked.item][:, None] == things.brand
-    topic = things.topic[asked.item][:, None] == things.topic
+    series = things.series[asked.item][:, None] == things.series
     one, other = things.has[:, asked.concept[:, 0]].T, things.has[:, asked.concept[:, 1]].T
     by_kind = np.stack(
         [
-            np.where(same, 3, brand & topic),
+            np.where(same, 3, 0),
             np.where(one & other, 3, one | other),
-            np.where(one & brand, 3, one),
+            np.where(one & series, 3, one | series),
         ]
     )
     return by_kind[asked.kind, np.arange(len(asked.kind))].astype(np.int8)

@@ -182,13 +182,23 @@ class Postings:
         keys, values = [], []
         for number, segment in enumerate(self.segments):
             begin, end = segment.find(term)
-            lengths = end - begin
-            where = ranges(begin, lengths)
-            keys.append(segment.slots[where] + np.repeat(query.astype(np.int64) * self.slots, lengths))
-            values.append(self._impacts[number][where] * np.repeat(weight, lengths))
+            held = np.flatnonzero(end > begin)
+            if len(held) == 0:
+                continue
+            lengths = (end - begin)[held]
+            # Slices copied one after another: an index array over the postings would cost more than what it fetches.
+            runs = [slice(a, b) for a, b in zip(begin[held].tolist(), end[held].tolist(), strict=True)]
+            slots, impacts = segment.slots, self._impacts[number]
+            key = np.concatenate([slots[run] for run in runs], dtype=np.int64)
+            key += np.repeat(query[held].astype(np.int64) * self.slots, lengths)
+            value = np.concatenate([impacts[run] for run in runs], dtype=np.float64)
+            value *= np.repeat(weight[held], lengths)
+            keys.append(key)
+            values.append(value)
         if not keys:
             return np.zeros((queries, self.slots))
-        found = np.bincount(np.concatenate(keys), np.concatenate(values), minlength=queries * self.slots)
+        key, value = (keys[0], values[0]) if len(keys) == 1 else (np.concatenate(keys), np.concatenate(values))
+        found = np.bincount(key, value, minlength=queries * self.slots)
         return found.reshape(queries, self.slots)
 
     def explain(self, text: str, slot: int) -> dict[str, dict[str, float]]:
@@ -235,7 +245,7 @@ def _limit(scores: np.ndarray, allowed: Allowed) -> None:
     if allowed.slots is not None:
         gone = np.ones(scores.shape[1], bool)
         gone[allowed.slots] = False
-        scores[:, gone] = 0.0
+        scores *= ~gone
     if allowed.include is not None:
         keep = np.zeros(scores.shape, bool)
         keep[allowed.include[0], allowed.at(allowed.include[1])] = True
@@ -250,8 +260,9 @@ def _best(scores: np.ndarray, k: int, rows: RowMap) -> tuple[np.ndarray, np.ndar
     threshold = np.zeros(queries)
     blocks = n // _BLOCK
     if blocks > k:
-        # The k-th greatest block maximum is reached by at least k slots: no better bound costs so little.
-        highest = scores[:, : blocks * _BLOCK].reshape(queries, blocks, _BLOCK).max(2)
+        # The k-th greatest of the maxima of disjoint groups is reached by at least k slots: no better bound costs so
+        # little. A group is every blocks-th slot, so that the maximum runs along memory.
+        highest = scores[:, : blocks * _BLOCK].reshape(queries, _BLOCK, blocks).max(1)
         threshold = np.partition(highest, blocks - k, axis=1)[:, blocks - k]
     # Scores are rounded to float32 before they are compared: equal after rounding is equal.
     low = np.nextafter(threshold.astype(np.float32), np.float32(0)).astype(np.float64)

@@ -14,28 +14,28 @@ class FullSoftmax:
     Above that take `SampledSoftmax`; `BinaryCrossEntropy` is what SASRec published.
 
     hidden [tokens, d], items [n, d], targets int64 [tokens]. Tokens are taken in chunks whose logits take at most
-    `chunk_mb` MB; the gradient of a chunk is computed along with its loss (a softmax's gradient is the softmax), so
+    `chunk_mb` MB (with their probabilities); the gradient of a chunk is computed along with its loss (a softmax's gradient is the softmax), so
     nothing of size [tokens, items] outlives its chunk and the backward pass only scales what is there.
     dtype: of the products with the item matrix (bfloat16 where the hardware multiplies it); sums stay in float32.
     label_smoothing: share of the target's weight that is spread evenly over all items.
     """
 
     def __init__(
-        self, *, chunk_mb: float = 8.0, dtype: torch.dtype = torch.float32, label_smoothing: float = 0.0
+        self, *, chunk_mb: float = 16.0, dtype: torch.dtype = torch.float32, label_smoothing: float = 0.0
     ) -> None:
         self.chunk_mb, self.dtype, self.label_smoothing = chunk_mb, dtype, label_smoothing
-        self._logits: torch.Tensor | None = None
+        self._buffer: torch.Tensor | None = None
 
     def __call__(self, hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = _FullSoftmax.apply(hidden, items, targets, self)
         return loss
 
     def buffer(self, items: int, device: torch.device) -> torch.Tensor:
-        """The reused logits of one chunk, [rows, items]."""
-        rows = max(1, int(self.chunk_mb * 2**20 / (items * self.dtype.itemsize)))
-        held = self._logits
-        if held is None or held.shape != (rows, items) or held.device != device:
-            held = self._logits = torch.empty(rows, items, dtype=self.dtype, device=device)
+        """The reused logits and probabilities of one chunk, [2, rows, items], together at most `chunk_mb` (or one row)."""
+        rows = max(1, int(self.chunk_mb * 2**20 / (2 * items * self.dtype.itemsize)))
+        held = self._buffer
+        if held is None or held.shape != (2, rows, items) or held.device != device:
+            held = self._buffer = torch.empty(2, rows, items, dtype=self.dtype, device=device)
         return held
 
 
@@ -47,14 +47,14 @@ class _FullSoftmax(torch.autograd.Function):  # type: ignore[misc]
             states = hidden.detach().to(loss.dtype)
             hidden_gradient = torch.empty_like(states)
             items_gradient = torch.zeros_like(items, dtype=torch.float32)
-            logits = loss.buffer(len(items), hidden.device)
+            logits, probabilities = loss.buffer(len(items), hidden.device)
             total = hidden.new_zeros((), dtype=torch.float64)
             for start in range(0, len(states), len(logits)):
                 rows = states[start : start + len(logits)]
                 part = torch.mm(rows, table.t(), out=logits[: len(rows)])
                 line = torch.arange(len(rows), device=rows.device)
                 target = targets[start : start + len(rows)]
-                chances = torch.softmax(part, -1)
+                chances = torch.softmax(part, -1, out=probabilities[: len(rows)])
                 total -= chances[line, target].float().clamp_min(1e-38).log().sum()
                 chances[line, target] -= 1.0 - loss.label_smoothing
                 torch.mm(chances, table, out=hidden_gradient[start : start + len(rows)])

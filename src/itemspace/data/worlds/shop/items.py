@@ -100,7 +100,7 @@ def draw_items(n: int, rng: np.random.Generator) -> Items:
         stock=stock,
         rating=np.clip(rng.normal(4.1, 0.5, n)[product] + rng.normal(0, 0.1, n), 1, 5).round(1),
         released=released[product].astype(np.int64),
-        popularity=rng.lognormal(0, 0.8, n)[product] * rng.lognormal(0, 0.3, n),
+        popularity=rng.lognormal(0, 1.4, n)[product] * rng.lognormal(0, 0.3, n),
     )
 
 

@@ -53,7 +53,7 @@ def shop_world(
     queries: int = 300,
     lists: int = 4000,
     updates: int = 3000,
-    mean_length: float = 12.0,
+    mean_length: float = 20.0,
     randomness: float = 0.0,
     rng: RNG = 0,
 ) -> World:
@@ -68,7 +68,7 @@ def shop_world(
     clicks follow those grades: nothing of it can be learned from the items or the past.
 
     items, users: at least 200 and 1. queries: at most (repeated texts are dropped). lists: of ten impressions each.
-    updates: price and stock changes in the month after the log. About 2 s for the defaults on one core.
+    updates: price and stock changes in the month after the log. About a second for the defaults on one core.
     """
     randomness, seed = check_dial(randomness), as_seed(rng)
     drawn = draw_items(items, derive(seed, "shop", "items"))

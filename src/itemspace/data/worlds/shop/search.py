@@ -43,12 +43,18 @@ class Wanted:
 def draw_queries(items: Items, n: int, rng: np.random.Generator) -> Wanted:
     """Up to `n` different queries, each about an existing item, so that every query can be answered.
 
-    Groups rotate; a group that does not fit the item (no size) falls back to "color".
+    Groups rotate. Texts do not repeat.
     """
     drawn = 3 * n  # short queries repeat: the first n different ones are kept
-    picked = items.take(rng.integers(0, len(items), drawn))
     group = np.arange(drawn) % len(GROUPS)
-    group[(group == GROUPS.index("size")) & (picked.size == 0)] = GROUPS.index("color")
+    about = rng.integers(0, len(items), drawn)
+    for name, fitting in (("size", items.size > 0), ("price", items.price <= _cheap_below(items)[items.kind])):
+        here, choices = group == GROUPS.index(name), np.flatnonzero(fitting)
+        if len(choices):
+            about[here] = choices[rng.integers(0, len(choices), int(here.sum()))]
+        else:
+            group[here] = GROUPS.index("color")
+    picked = items.take(about)
     is_in = {name: group == number for number, name in enumerate(GROUPS)}
     featured = is_in["feature"] | is_in["paraphrase"] | (is_in["price"] & (rng.random(drawn) < 0.5))
     chosen = np.where(picked.features, rng.random(picked.features.shape), -1).argmax(1)

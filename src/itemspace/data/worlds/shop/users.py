@@ -97,7 +97,7 @@ class Demand:
         free = self.items.released[None, :] <= second[:, None]
         free[history.groups, history.values] = False
         has = history.lengths > 0
-        last = np.full(len(second), -1)
+        last: np.ndarray = np.full(len(second), -1)
         last[has] = self.items.kind[history.values[history.offsets[1:][has] - 1]]
         weight = self.liking(requests.user, np.broadcast_to(everything, free.shape)) * free
         one_hot = np.zeros((n, len(words.kinds())))
@@ -124,7 +124,7 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
     second = _times(lengths, rng)
     members, size = _by_kind(demand.items.kind)
     seen = np.zeros((n, len(demand.items)), bool)
-    last = np.full(n, -1, np.int64)
+    last: np.ndarray = np.full(n, -1)
     chosen = np.full((n, steps), -1, np.int64)
     for step in range(steps):
         active = np.flatnonzero(lengths > step)
@@ -136,12 +136,12 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
         chosen[active[taken], step] = item[taken]
         seen[active[taken], item[taken]] = True
         last[active[taken]] = demand.items.kind[item[taken]]
-    user, step = np.nonzero(chosen >= 0)
+    user, place = np.nonzero(chosen >= 0)
     event = rng.choice(3, len(user), p=[0.6, 0.15, 0.25]).astype(np.int16)
     return {
         "user": user,
-        "item": chosen[user, step],
-        "time": second[user, step],
+        "item": chosen[user, place],
+        "time": second[user, place],
         "event": event,
         "events": ("view", "cart", "purchase"),
     }

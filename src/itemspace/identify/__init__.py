@@ -1,0 +1,1 @@
+"""Representations to `Codes`."""

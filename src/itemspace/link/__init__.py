@@ -1,0 +1,1 @@
+"""Mentions, records and columns to `Matches`."""

@@ -1,0 +1,1 @@
+"""Scorers: click models over features, and rerankers."""

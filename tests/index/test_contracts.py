@@ -1,0 +1,50 @@
+"""Every index of the house against the contract."""
+
+from itemspace.index.bm25 import BM25Index
+from itemspace.index.flat import FlatIndex
+from itemspace.index.hnsw import HNSWIndex
+from itemspace.testing.index import IndexContract, TextIndexContract
+
+
+class TestFlat(IndexContract):
+    index = FlatIndex()
+
+
+class TestFlatDot(IndexContract):
+    index = FlatIndex()
+    metric = "dot"
+    tolerance = 1e-4
+
+
+class TestFlatEuclidean(IndexContract):
+    index = FlatIndex()
+    metric = "euclidean"
+
+
+class TestHNSW(IndexContract):
+    index = HNSWIndex()
+    floor = 0.95
+
+
+class TestHNSWGraph(IndexContract):
+    """The graph is asked first, however few rows there are."""
+
+    index = HNSWIndex(plan="graph")
+    floor = 0.95
+
+
+class TestHNSWGraphEuclidean(IndexContract):
+    index = HNSWIndex(plan="graph", storage="float32", m=8)
+    metric = "euclidean"
+    floor = 0.95
+
+
+class TestBM25(TextIndexContract):
+    index = BM25Index(weights={"title": 3.0}, analyzer={"stemmer": "none"})
+    weights = {"title": 3.0}
+
+
+class TestBM25OneField(TextIndexContract):
+    index = BM25Index(k1=0.9, b=0.4, analyzer={"stemmer": "none"})
+    fields = ("title",)
+    k1, b = 0.9, 0.4

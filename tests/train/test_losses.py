@@ -1,0 +1,90 @@
+"""The chunked and sampled losses against the formula written out in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from itemspace.train.losses.binary import BinaryCrossEntropy  # noqa: E402
+from itemspace.train.losses.full_softmax import FullSoftmax  # noqa: E402
+from itemspace.train.losses.sampled_softmax import SampledSoftmax  # noqa: E402
+from itemspace.train.samplers import PopularitySampler  # noqa: E402
+
+
+def inputs(tokens: int = 37, items: int = 50, size: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(tokens, size, generator=draw, requires_grad=True)
+    table = torch.randn(items, size, generator=draw, requires_grad=True)
+    return hidden, table, torch.randint(0, items, (tokens,), generator=draw)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_full_softmax_equals_cross_entropy_whatever_the_chunk(rows, smoothing):
+    hidden, table, targets = inputs()
+    expected = torch.nn.functional.cross_entropy(hidden @ table.T, targets, label_smoothing=smoothing)
+    want = torch.autograd.grad(expected, (hidden, table))
+    loss = FullSoftmax(chunk_mb=rows * 50 * 4 / 2**20, label_smoothing=smoothing)
+    value = loss(hidden, table, targets)
+    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    got = torch.autograd.grad(value * 3, (hidden, table))
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, 3 * other, rtol=1e-4, atol=1e-6)
+
+
+def test_full_softmax_holds_no_more_logits_than_stated():
+    loss = FullSoftmax(chunk_mb=1.0, dtype=torch.bfloat16)
+    for items in (1000, 30_000, 2_000_000):
+        held = loss.buffer(items, torch.device("cpu"))
+        assert held.numel() * 2 <= max(2**20, 2 * items * 2)
+
+
+def test_full_softmax_in_bfloat16_is_near():
+    hidden, table, targets = inputs(tokens=200)
+    exact, rough = FullSoftmax(), FullSoftmax(dtype=torch.bfloat16)
+    want = torch.autograd.grad(exact(hidden, table, targets), (hidden, table))
+    got = torch.autograd.grad(rough(hidden, table, targets), (hidden, table))
+    for one, other in zip(got, want, strict=True):
+        assert float((one - other).norm() / other.norm()) < 0.02
+
+
+def test_binary_cross_entropy_by_hand():
+    hidden = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    table = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    value = BinaryCrossEntropy()(hidden, table, torch.tensor([0, 1]), torch.tensor([[1], [2]]))
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    expected = -np.mean([np.log(sigmoid(1)), np.log(sigmoid(2))]) - np.mean(
+        [np.log(1 - sigmoid(0)), np.log(1 - sigmoid(2))]
+    )
+    assert float(value) == pytest.approx(expected, rel=1e-6)
+
+
+def test_sampled_softmax_approaches_the_full_one_with_many_negatives():
+    hidden, table, targets = inputs(tokens=64)
+    full = float(FullSoftmax()(hidden, table, targets))
+    sampler = PopularitySampler(np.arange(50) % 5, power=0.75)
+    errors = []
+    for count in (30, 20_000):
+        negatives = torch.from_numpy(sampler.draw(count, np.random.default_rng(1)))
+        value = SampledSoftmax()(hidden, table, targets, negatives, torch.from_numpy(sampler.expected(count)))
+        errors.append(abs(float(value) - full))
+    # What remains is the target itself, counted once by itself and once in the sample's expectation less its masking.
+    assert errors[1] < 0.02
+    assert errors[1] < errors[0]
+
+
+def test_dropout_drops_the_stated_share_and_keeps_the_mean():
+    from itemspace.nn.dropout import dropout
+
+    torch.manual_seed(0)
+    x = torch.ones(300, 333, requires_grad=True)
+    for rate in (0.1, 0.5):
+        out = dropout(x, rate, True)
+        assert float((out == 0).float().mean()) == pytest.approx(rate, abs=0.01)
+        assert float(out.mean()) == pytest.approx(1.0, abs=0.01)
+        out.sum().backward()
+        torch.testing.assert_close(x.grad, out.detach())
+        x.grad = None
+    assert dropout(x, 0.5, False) is x
