@@ -9,7 +9,9 @@ import pytest
 
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, RecipeError
+from itemspace.data.files import load_lines
 from itemspace.data.read import matching, read
+from itemspace.data.reader import Reader
 from itemspace.data.tables import read_tables
 
 ROWS = [
@@ -145,7 +147,7 @@ def test_repeated_ids_are_settled_as_said_and_counted(tmp_path, policy, title):
     (tmp_path / "items.csv").write_text("id,title\na,Boot\nb,Tent\na,Boots\n")
     data = read(tmp_path / "items.csv", duplicates=policy)
     assert data.catalog.item("a")["title"] == title
-    assert any("1 rows repeat" in note or "1 row repeats" in note for note in data.source["notes"])
+    assert data.source["notes"] == [f"items.csv: 1 row repeats an ID; the {policy} row of each was kept"]
 
 
 def test_columns_are_as_the_user_says(tmp_path):
@@ -187,3 +189,33 @@ def test_a_folder_whose_folders_can_be_read_says_so(tmp_path):
     (tmp_path / "mine" / "items.csv").write_text("id,title\na,Boot\n")
     with pytest.raises(DataError, match="its folders can be read: mine"):
         read(tmp_path)
+
+
+def test_an_option_of_no_reader_is_refused_with_the_nearest(tmp_path):
+    (tmp_path / "items.csv").write_text("id,title\na,Boot\n")
+    with pytest.raises(RecipeError, match="unknown option `decimals`. Did you mean `decimal`"):
+        read_tables(tmp_path / "items.csv", decimals=",")
+
+
+class PipeReader(Reader):
+    """A format of someone else's: `id|title` lines."""
+
+    name = "pipes"
+    looks_for = "*.pipe"
+
+    @classmethod
+    def matches(cls, path):
+        return path.suffix == ".pipe"
+
+    def read(self, path, reading):
+        frame = load_lines(path, reading.rejects, separator="|", names=["id", "title"])
+        return reading.dataset(path, self.name, reading.catalog(frame))
+
+
+def test_a_reader_of_someone_elses_is_used_by_its_import_path(tmp_path):
+    (tmp_path / "x.pipe").write_text("a|Boot\nb|Tent\n")
+    data = read(tmp_path / "x.pipe", reader=f"{PipeReader.__module__}:PipeReader")
+    assert data.catalog.item("a") == {"id": "a", "title": "Boot"}
+    (tmp_path / "x.pipe").write_text("a|Boot\na|Tent\n")
+    with pytest.raises(DataError, match='x.pipe, row 2, column "id": the ID "a" occurs a second time'):
+        read(tmp_path / "x.pipe", reader=f"{PipeReader.__module__}:PipeReader")

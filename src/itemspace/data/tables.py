@@ -8,7 +8,7 @@ from typing import Any
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import DataError, SchemaError, nearest
+from itemspace.core.errors import DataError, RecipeError, SchemaError, nearest
 from itemspace.core.ids import string_ids
 from itemspace.core.interactions import Impressions
 from itemspace.core.judgments import Judgments, Queries
@@ -144,9 +144,13 @@ def read_tables(
 
     Raises:
         DataError: the first bad row, unless `rejects=` names a file to set bad rows aside in.
+        RecipeError: an option that does not exist; names the nearest.
     """
-    from itemspace.data.read import reading_of
+    from itemspace.data.read import OPTIONS, reading_of
 
+    strange = next((name for name in options if name not in OPTIONS), None)
+    if strange is not None:
+        raise RecipeError(f"unknown option `{strange}`.{nearest(strange, OPTIONS)} Options: {', '.join(OPTIONS)}.")
     reading = reading or reading_of(**options)
     if items is None and interactions is None:
         raise DataError("nothing to read.", hint="Name an items file, an interactions file, or both.")
