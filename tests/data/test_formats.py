@@ -8,7 +8,10 @@ import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from itemspace.core.errors import DataError
+from itemspace.data.read import read
 from itemspace.testing.reader import Bad, ReaderContract
 
 
@@ -395,3 +398,66 @@ class TestEsci(ReaderContract):
             folder / "shopping_queries_dataset_examples.parquet",
         )  # fmt: skip
         return folder
+
+
+def test_amazon_2014_metadata_is_read_as_literals_and_never_evaluated(tmp_path):
+    TestAmazon2014().write(tmp_path)
+    meta = "{'asin': 'B01', 'title': __import__('os').getcwd()}\n"
+    (tmp_path / "meta_Tiny.json.gz").write_bytes(gzip.compress(meta.encode()))
+    with pytest.raises(DataError, match="row 1: the line is not valid JSON"):
+        read(tmp_path)
+
+
+def test_amazon_2014_joins_categories_titles_and_ratings(tmp_path):
+    data = read(TestAmazon2014().write(tmp_path))
+    boot = data.catalog.item("B01")
+    assert (boot["title"], boot["price"], boot["categories"]) == ("Women's boot", 12.5, ["Shoes", "Boots"])
+    assert data.catalog.item("B02")["brand"] is None
+    assert sorted(data.interactions.weight.tolist()) == [1.0, 3.0, 5.0]
+    assert data.interactions.time.min() == 1405296000
+
+
+def test_amazon_2023_times_are_milliseconds(tmp_path):
+    data = read(TestAmazon2023().write(tmp_path))
+    assert data.interactions.time.tolist() == [1588615855] * 3
+    assert any("milliseconds" in note for note in data.source["notes"])
+
+
+def test_wands_labels_are_grades(tmp_path):
+    data = read(TestWands().write(tmp_path))
+    pairs = zip(data.catalog.ids.decode(data.judgments.items.values), data.judgments.grades.tolist(), strict=True)
+    assert dict(pairs) == {"0": 2.0, "1": 1.0, "2": 0.0}
+    bed = data.catalog.item("0")
+    assert (bed["category_hierarchy"], bed["product_name"]) == (["Furniture", "Beds"], 'solid wood 12" bed')
+
+
+@pytest.mark.parametrize(("gains", "substitute", "complement"), [("paper", 0.1, 0.01), ("script", 0.01, 0.1)])
+def test_esci_gains_are_those_named(tmp_path, gains, substitute, complement):
+    data = read(TestEsci().write(tmp_path), gains=gains)
+    pairs = zip(data.catalog.ids.decode(data.judgments.items.values), data.judgments.grades.tolist(), strict=True)
+    assert dict(pairs) == pytest.approx({"us/B1": 1.0, "us/B2": complement, "es/B1": substitute})
+    assert data.queries.texts == ("boot", "bota")
+    assert len(read(tmp_path, version="large").queries) == 3
+    assert len(read(tmp_path, split="train", locale="us").judgments.grades) == 1
+    assert "B1" in read(tmp_path, locale="us").catalog.ids
+
+
+def test_retrotech_keeps_the_first_of_a_upc_and_counts_the_rest(tmp_path):
+    data = read(TestRetroTech().write(tmp_path))
+    assert data.catalog.item("43396061965")["name"] == "The Professional"
+    assert data.source["products"] == 3
+    assert data.impressions.outcome.tolist() == [1.0, 0.0]
+
+
+def test_movielens_names_genres_and_years(tmp_path):
+    toys = read(TestMovieLens100K().write(tmp_path)).catalog.item("1")
+    assert (toys["genres"], toys["year"]) == (["Western"], 1995)
+
+
+def test_a_film_is_described_whichever_end_its_article_is_at(tmp_path):
+    assert read(TestColdStart().write(tmp_path)).catalog.item("1")["plot"] == "A plot."
+
+
+def test_smart_records_keep_their_fields(tmp_path):
+    wing = read(TestSmart().write(tmp_path)).catalog.item("1")
+    assert (wing["title"], wing["author"], wing["text"]) == ("a wing in a slipstream .", ["brenckman,m."], "the wing .")

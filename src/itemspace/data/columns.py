@@ -50,13 +50,12 @@ def parse(name: str, strings: pa.Array, *, decimal: str = ".", kind: str | None 
     zeros are codes, not numbers. ISO 8601 dates become timestamps (UTC), by the same nine in ten. With `numbers` false
     (JSON, where a number would not be a string) only dates are looked for, unless `kind` asks.
     """
+    if kind not in (None, "number", "time", "boolean"):
+        return Parsed(_without_empty(strings), np.zeros(len(strings), bool))
     nothing = missing(strings)
     seen = int((~nothing).sum())
-    plain = Parsed(
-        pc.if_else(pa.array(mask(pc.equal(strings, ""))), pa.scalar(None, strings.type), strings),
-        np.zeros(len(strings), bool),
-    )
-    if kind not in (None, "number", "time", "boolean") or (seen == 0 and kind is None):
+    plain = Parsed(_without_empty(strings), np.zeros(len(strings), bool))
+    if seen == 0 and kind is None:
         return plain
     if (kind is None and numbers) or kind == "boolean":
         truth = pc.utf8_lower(strings)
@@ -81,6 +80,11 @@ def parse(name: str, strings: pa.Array, *, decimal: str = ".", kind: str | None 
             return plain
     found = _numbers(name, strings, nothing, decimal, share=share)
     return plain if found is None else found
+
+
+def _without_empty(strings: pa.Array) -> pa.Array:
+    """Empty strings as null."""
+    return pc.if_else(pc.equal(strings, ""), pa.scalar(None, strings.type), strings)
 
 
 def _numbers(name: str, strings: pa.Array, nothing: np.ndarray, decimal: str, *, share: float) -> Parsed:
@@ -164,7 +168,7 @@ def unix_seconds(column: pa.Array) -> tuple[np.ndarray, list[Problem], str | Non
         absent = np.asarray(column.is_null()) | (
             mask(pc.is_nan(column)) if pa.types.is_floating(column.type) else False
         )
-        values = np.nan_to_num(np.asarray(column.cast(pa.float64()).fill_null(0)), posinf=-1, neginf=-1)
+        values = np.nan_to_num(np.asarray(column.cast(pa.float64(), safe=False).fill_null(0)), posinf=-1, neginf=-1)
         median = float(np.median(np.abs(values[~absent]))) if (~absent).any() else 0.0
         note, scale = None, 1
         for least, unit, per_second in _UNITS:

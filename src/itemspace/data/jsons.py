@@ -28,15 +28,15 @@ def load_jsonl(path: Path, rejects: Rejects, *, python_literals: bool = False) -
     return jsonl_frame(read_bytes(path), path.name, rejects, python_literals=python_literals)
 
 
-def jsonl_frame(data: bytes, file: str, rejects: Rejects, *, python_literals: bool = False) -> Frame:
-    """`load_jsonl` of lines in memory."""
+def jsonl_frame(data: bytes, file: str, rejects: Rejects, *, python_literals: bool = False, start: int = 0) -> Frame:
+    """`load_jsonl` of lines in memory, `start` lines of the file before them."""
     if not python_literals and b"\n\n" not in data:
         try:
             table = pa.json.read_json(io.BytesIO(data), read_options=pa.json.ReadOptions(block_size=1 << 26))
-            return _flattened(Frame.of(table, file))
+            return _flattened(Frame(table, file, np.arange(start + 1, start + 1 + table.num_rows)))
         except pa.ArrowInvalid:
             pass  # The slow way below names the line.
-    return _from_lines(data, file, rejects, _json_or_literal if python_literals else json.loads)
+    return _from_lines(data, file, rejects, _json_or_literal if python_literals else json.loads, start)
 
 
 def _json_or_literal(line: str) -> Any:
@@ -46,11 +46,11 @@ def _json_or_literal(line: str) -> Any:
         return ast.literal_eval(line)
 
 
-def _from_lines(data: bytes, file: str, rejects: Rejects, read: Callable[[str], Any]) -> Frame:
+def _from_lines(data: bytes, file: str, rejects: Rejects, read: Callable[[str], Any], start: int) -> Frame:
     records: list[dict[str, Any]] = []
     rows: list[int] = []
     bad: dict[str, list[tuple[int, str]]] = {}
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    for number, raw in enumerate(data.split(b"\n"), start + 1):
         if not raw.strip():
             continue
         try:

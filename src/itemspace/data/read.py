@@ -13,6 +13,9 @@ from itemspace.core.plugins import available, find
 from itemspace.data.reader import Duplicates, Reader, Reading, Unknown
 from itemspace.data.rejects import Rejects
 
+OPTIONS = ("seed", "kinds", "columns", "duplicates", "unknown", "decimal", "rejects")
+"""Options that every reader takes."""
+
 
 def reading_of(
     *,

@@ -114,7 +114,8 @@ class Reading:
             )
         else:
             count = int(again.sum())
-            self.notes.append(f"{frame.file}: {count:,} rows repeat an ID; the {policy} row of each was kept")
+            repeat = "row repeats" if count == 1 else "rows repeat"
+            self.notes.append(f"{frame.file}: {count:,} {repeat} an ID; the {policy} row of each was kept")
         return frame.filter(~again)
 
     def with_unknown(
@@ -137,7 +138,8 @@ class Reading:
             )
             return catalog, frame.filter(~strange)
         new = ids.filter(pa.array(strange)).unique()
-        self.notes.append(f"{frame.file}: {len(new):,} items are not in the catalogue file; added with an ID only")
+        are = "item is" if len(new) == 1 else "items are"
+        self.notes.append(f"{frame.file}: {len(new):,} {are} not in the catalogue file; added with an ID only")
         return extended(catalog, new, seed=self.seed), frame
 
     def interactions(

@@ -30,7 +30,7 @@ from itemspace.data.rejects import Rejects
 from itemspace.data.tables import LOG_IDS, log_columns
 
 CHUNK_ROWS = 65_536
-_CSV_BLOCK = 1 << 22
+_CSV_BLOCK = 1 << 21
 
 
 def iter_tables(path: str | Path, chunk_rows: int = CHUNK_ROWS, *, reading: Reading | None = None) -> Iterator[Frame]:
@@ -189,8 +189,7 @@ def _jsonl(path: Path, chunk_rows: int, reading: Reading) -> Iterator[Frame]:
         while lines := list(islice(handle, chunk_rows)):
             data = b"".join(lines)
             if data.strip():
-                frame = jsonl_frame(data, path.name, reading.rejects)
-                yield replace(frame, rows=frame.rows + start)
+                yield jsonl_frame(data, path.name, reading.rejects, start=start)
             start += len(lines)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import DataError, SchemaError, nearest
+from itemspace.core.errors import DataError, RecipeError, SchemaError, nearest
 from itemspace.core.ids import string_ids
 from itemspace.core.interactions import Impressions
 from itemspace.core.judgments import Judgments, Queries
@@ -144,9 +144,13 @@ def read_tables(
 
     Raises:
         DataError: the first bad row, unless `rejects=` names a file to set bad rows aside in.
+        RecipeError: an option that does not exist; names the nearest.
     """
-    from itemspace.data.read import reading_of
+    from itemspace.data.read import OPTIONS, reading_of
 
+    strange = next((name for name in options if name not in OPTIONS), None)
+    if strange is not None:
+        raise RecipeError(f"unknown option `{strange}`.{nearest(strange, OPTIONS)} Options: {', '.join(OPTIONS)}.")
     reading = reading or reading_of(**options)
     if items is None and interactions is None:
         raise DataError("nothing to read.", hint="Name an items file, an interactions file, or both.")
@@ -159,11 +163,12 @@ def read_tables(
     parts: dict[str, Any] = {}
     if log is not None:
         catalog, parts["interactions"] = _events(log, catalog, reading)
-    if queries is not None or judgments is not None:
-        catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
     if impressions is not None:
         frame = load_table(Path(impressions), reading, keep=LOG_IDS)
         catalog, parts["impressions"] = _shown(frame, catalog, reading)
+    # Judgments last: they carry rows alone, so the catalogue must not gain items after them.
+    if queries is not None or judgments is not None:
+        catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
     parts = _same_rows(parts, catalog)
     reading.rejects.close()
     return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)

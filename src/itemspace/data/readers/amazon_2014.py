@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
+from itemspace.data.columns import missing
 from itemspace.data.files import load_csv
 from itemspace.data.frame import Frame
 from itemspace.data.jsons import load_jsonl
@@ -61,7 +63,7 @@ class Amazon2014Reader(Reader):
         else:
             reading.files.append(meta.name)
             items = load_jsonl(meta, reading.rejects, python_literals=True)
-            catalog = reading.catalog(_plain(items), kinds=_KINDS, duplicates="first")
+            catalog = reading.catalog(_plain(items, reading), kinds=_KINDS, duplicates="first")
         catalog, interactions = reading.interactions(
             events, catalog, user="reviewerID", item="asin", time="unixReviewTime", weight="overall", unknown="add"
         )
@@ -88,7 +90,7 @@ def _reviews(path: Path) -> Path | None:
     return None
 
 
-def _plain(items: Frame) -> Frame:
+def _plain(items: Frame, reading: Reading) -> Frame:
     """Category paths flattened to their distinct names; empty texts as missing."""
     if "categories" in items:
         paths = items.column("categories").to_pylist()
@@ -98,9 +100,7 @@ def _plain(items: Frame) -> Frame:
         column = items.column(name)
         if name != "asin" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             items = items.with_column(name, pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column))
-    if "price" in items and not pa.types.is_floating(items.column("price").type):
-        items = items.with_column("price", _price(items.column("price")))
-    return items
+    return priced(items, reading)
 
 
 def _names(paths: list[object]) -> list[str]:
@@ -113,11 +113,16 @@ def _names(paths: list[object]) -> list[str]:
     return names
 
 
-def _price(column: pa.Array) -> pa.Array:
-    """Prices written "$12.99" (2018) as numbers; anything else (a range, a page fragment) as missing."""
+def priced(items: Frame, reading: Reading) -> Frame:
+    """Prices written "$12.99" as numbers; anything else (a range, a page fragment) is missing, and counted in a note."""
+    if "price" not in items or pa.types.is_floating(items.column("price").type):
+        return items
+    column = items.column("price")
     if pa.types.is_integer(column.type):
-        return column.cast(pa.float64())
-    digits = pc.struct_field(
-        pc.extract_regex(pc.replace_substring(column, ",", ""), r"^\$?(?P<price>\d+(\.\d+)?)$"), "price"
-    )
-    return digits.cast(pa.float64())
+        return items.with_column("price", column.cast(pa.float64()))
+    digits = pc.extract_regex(pc.replace_substring(column, ",", ""), r"^\$?(?P<price>\d+(\.\d+)?)$")
+    prices = pc.struct_field(digits, "price").cast(pa.float64())
+    unread = prices.null_count - int(np.count_nonzero(missing(column)))
+    if unread:
+        reading.notes.append(f"{items.file}: {unread:,} prices are no single amount and count as missing")
+    return items.with_column("price", prices)

@@ -24,7 +24,7 @@ from itemspace.data.files import load_csv
 from itemspace.data.frame import Frame
 from itemspace.data.jsons import load_jsonl
 from itemspace.data.reader import Reader, Reading, bare_catalog, head, one
-from itemspace.data.readers.amazon_2014 import _price
+from itemspace.data.readers.amazon_2014 import priced
 
 _KINDS = {"parent_asin": "id", "title": "text", "description": "list", "features": "list", "categories": "list",
           "main_category": "category", "store": "category", "price": "number", "details": "text"}  # fmt: skip
@@ -60,9 +60,7 @@ class Amazon2023Reader(Reader):
         else:
             reading.files.append(meta.name)
             items = load_jsonl(meta, reading.rejects)
-            if "price" in items and not pa.types.is_floating(items.column("price").type):
-                items = items.with_column("price", _price(items.column("price")))
-            catalog = reading.catalog(items, kinds=_KINDS)
+            catalog = reading.catalog(priced(items, reading), kinds=_KINDS)
         catalog, interactions = reading.interactions(
             events, catalog, user="user_id", item="parent_asin", time="timestamp", weight="rating", unknown="add",
             event="part" if "part" in events else None,

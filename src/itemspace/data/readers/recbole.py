@@ -139,7 +139,7 @@ def users(path: Path) -> pa.Table:
     Raises:
         DataError: there is none.
     """
-    file = one(path, "*.user")
+    file = next((f for f in sorted(path.glob("*.user")) if b":token" in head(f, 512)), None)
     if file is None:
         raise DataError("no .user file is in this folder.", file=str(path))
     return atomic(file, Reading())[0].table
