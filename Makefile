@@ -14,7 +14,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(INSTALL) -e ".[train,text,dev]"
+	$(INSTALL) -e ".[train,text,image,dev]"
 	@touch $@
 
 demo: $(VENV)/.base  ## A generated shop: build, evaluate, search, recommend, in about a minute.

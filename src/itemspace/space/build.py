@@ -103,6 +103,7 @@ class Build:
                 "vectors", f"encoding {len(catalog):,} items", lambda to: self._encode(folders["encoder"], to)
             )
         folders["store"] = stages.folder("store", "writing the store", lambda to: self._write_store(to, vectors))
+        folders["catalog"] = stages.folder("catalog", "keeping the catalogue", self._keep_catalog)
         if vectors is not None:
             folders["dense"] = stages.folder(
                 "dense", "indexing vectors", lambda to: self._index_vectors(folders["encoder"], vectors, to)
@@ -154,6 +155,12 @@ class Build:
                 store.put_items(rows, catalog.table.slice(start, CHUNK), vectors=part)
             for events in self._events():
                 store.append_events(events)
+
+    def _keep_catalog(self, to: Path) -> None:
+        """The items as the store first has them, so that opening maps a file instead of scanning the store."""
+        table = self.data.catalog.table
+        with pa.ipc.new_file(to / "items.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=CHUNK)
 
     def _events(self) -> list[pa.Table]:
         log = self.data.interactions

@@ -18,7 +18,7 @@ from pathlib import Path
 
 TYPE = "space"
 FORMAT = 1
-DERIVED = ("dense", "lexical")
+DERIVED = ("catalog", "dense", "lexical")
 BESIDE = ("stores", "stages", "BUILDING")
 
 

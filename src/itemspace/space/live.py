@@ -16,7 +16,7 @@ from itemspace.core.artifacts import Artifact
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
 from itemspace.core.errors import ArtifactError, SpaceMismatchError
-from itemspace.core.ids import Ids
+from itemspace.core.ids import Ids, string_ids
 from itemspace.core.keeping import follow
 from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
@@ -59,13 +59,8 @@ class Live:
         recipe = Recipe.load(manifest["recipe"])
         held = set(manifest["parts"])
         built = int(manifest["store_version"])
-        version = store.version
-        rows, alive, table = store.items()
-        if not np.array_equal(rows, np.arange(len(rows))):
-            raise ArtifactError(f"{artifact.path}: the store's rows are not consecutive; restore a snapshot.")
         schema = Schema.from_json(manifest["schema"])
-        ids = Ids(table.column(schema.id).combine_chunks().cast(pa.large_string()))
-        catalog = Catalog(table, schema, ids, None if alive.all() else alive)
+        catalog = _first_catalog(folder / "catalog", store, schema)
         made = cls(
             recipe, manifest["columns"], catalog, Histories.open(folder / "histories"), built, built, folder / "given"
         )
@@ -83,14 +78,14 @@ class Live:
             made.system = parts.open_part(folder / "system")
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
-        made.follow(store, items=version > built)
+        made.follow(store)
         return made
 
-    def follow(self, store: Store, *, items: bool = True) -> None:
-        """Catch up with what the store acknowledged since `version`."""
-        if items:
+    def follow(self, store: Store) -> None:
+        """Catch up with what the store acknowledged since `version`; without any of it, nothing is read."""
+        if store.version > self.version:
             self._follow_items(store)
-        self._follow_events(store)
+            self._follow_events(store)
         self._compose()
 
     def _follow_items(self, store: Store) -> None:
@@ -150,6 +145,8 @@ class Live:
         assert self.encoder is not None
         index = parts.make_index(self.recipe, len(self.catalog))
         rows, values = store.vectors(VECTORS)
+        known = rows < len(self.catalog)  # what was added since comes with the changes
+        rows, values = rows[known], values[known]
         chunks = Dense(values, self.encoder.space).chunks(CHUNK)
         places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
@@ -161,6 +158,22 @@ class Live:
         if self.catalog.live is not None:
             index.remove(np.flatnonzero(~self.catalog.live).astype(np.int32))
         return index
+
+
+def _first_catalog(folder: Path, store: Store, schema: Schema) -> Catalog:
+    """The items as they were built, mapped from the generation; read from the store where that file is damaged."""
+    try:
+        with pa.memory_map(str(folder / "items.arrow")) as source:
+            table = pa.ipc.open_file(source).read_all()
+        alive = None
+    except (OSError, pa.ArrowInvalid) as error:
+        warnings.warn(f"{folder} cannot be read ({error}); reading the items from the store.", stacklevel=4)
+        rows, live, table = store.items()
+        if not np.array_equal(rows, np.arange(len(rows))):
+            raise ArtifactError(f"{folder}: the store's rows are not consecutive; restore a snapshot.") from None
+        alive = None if live.all() else live
+    ids = Ids(string_ids(table.column(schema.id)))
+    return Catalog(table, schema, ids, alive)
 
 
 def merged(catalog: Catalog, rows: np.ndarray, live: np.ndarray, table: pa.Table) -> Catalog:
