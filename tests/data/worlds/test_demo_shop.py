@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from itemspace.core.errors import RequestError
 from itemspace.core.schema import Schema
 from itemspace.data.splits import global_temporal, leave_one_out, query_task
 from itemspace.data.worlds import best_possible, best_possible_ndcg, chance_level, demo_shop, shop_world, write_shop
@@ -297,7 +298,17 @@ def test_price_and_stock_changes_follow_the_log(shop):
     assert (np.abs(ratio - 1) > 0.05).mean() > 0.3
 
 
+def test_the_smallest_shop_is_a_whole_one():
+    world = shop_world(items=50, users=1, queries=1, lists=1, updates=1)
+    assert len(world.data.catalog) == 50
+    assert len(world.data.interactions) >= 3
+    assert len(world.data.queries) == len(world.data.judgments) == 1
+    assert (world.truth.items.released[world.data.impressions.item] <= world.data.impressions.time).all()
+
+
 def test_a_seed_is_a_shop():
     small = {"items": 200, "users": 30, "queries": 20, "lists": 20}
+    with pytest.raises(RequestError, match="at least 50 items"):
+        shop_world(items=10)
     prints = [shop_world(**small, rng=seed).data.fingerprint for seed in (0, 0, 1)]
     assert prints[0] == prints[1] != prints[2]

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from itemspace.core.errors import RequestError
 from itemspace.core.topk import top_k
 from itemspace.data.splits import query_task, split_queries
 from itemspace.data.worlds import best_possible_ndcg, topics
@@ -145,6 +146,12 @@ def topics_grade_three(world, shown):
 
 def zip_texts(shown):
     return [(shown.queries[query], item) for query, item in zip(shown.query.tolist(), shown.item.tolist(), strict=True)]
+
+
+def test_what_cannot_be_made_is_refused():
+    for options in ({"items": 500, "series": 20}, {"per_item": 1}, {"per_item": 7}):
+        with pytest.raises(RequestError, match="cannot be made"):
+            topics(**options)
 
 
 def test_a_seed_is_a_world_and_halves_are_stable():

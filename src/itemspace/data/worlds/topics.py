@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
 from itemspace.core.ids import Ids
 from itemspace.core.interactions import Impressions
 from itemspace.core.judgments import Judgments, Queries
@@ -117,8 +118,16 @@ def topics(
     randomness: the share of queries (judged and logged alike, independently) whose grades belong to random items.
     Every item graded above 0 is judged, and every item of the topic. At most `queries` different texts.
     `best_possible_ndcg(task, items, randomness)` is what the best ranking expects.
+
+    Raises:
+        RequestError: the dial is outside [0, 1]; more items than models (series x series); `per_item` not in 2..concepts.
     """
     randomness, seed = check_dial(randomness), as_seed(rng)
+    if series * series < items or not 2 <= per_item <= concepts or items < SHOWN:
+        raise RequestError(
+            f"{items} items of {per_item} among {concepts} concepts and {series} series cannot be made: "
+            f"take at least {SHOWN} items, series x series of them at most, and 2 to {concepts} concepts per item."
+        )
     things = _draw_things(items, topics, concepts, per_item, series, synonyms, derive(seed, "topics", "items"))
     catalog, row = _catalog(
         things, bridge if synonyms else 0.0, decoy if synonyms else 0.0, derive(seed, "topics", "texts")

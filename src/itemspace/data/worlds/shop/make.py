@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
 from itemspace.core.ids import Ids
 from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Queries
@@ -67,10 +68,16 @@ def shop_world(
     randomness: the dial. At 1 every event is any item on sale, every query's grades belong to items at random, and
     clicks follow those grades: nothing of it can be learned from the items or the past.
 
-    items, users: at least 200 and 1. queries: at most (repeated texts are dropped). lists: of ten impressions each.
-    updates: price and stock changes in the month after the log. About a second for the defaults on one core.
+    items: at least 50. queries: at most (repeated texts are dropped). lists: of ten impressions each, for the same
+    queries that are judged. updates: price and stock changes in the month after the log. mean_length: events per user.
+    About a second for the defaults on one core.
+
+    Raises:
+        RequestError: the dial is outside [0, 1], or the shop is too small.
     """
     randomness, seed = check_dial(randomness), as_seed(rng)
+    if items < 50 or users < 1 or queries < 1:
+        raise RequestError("a shop needs at least 50 items, a user and a query.")
     drawn = draw_items(items, derive(seed, "shop", "items"))
     table = to_table(drawn)
     catalog = Catalog.from_table(table, overrides=KINDS)

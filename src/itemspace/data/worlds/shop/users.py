@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from itemspace.data.worlds.shop.items import SPAN, Items
 SEASON_STRENGTH = 0.8
 COMPLEMENT = 0.45
 PRICE_WIDTH = 0.6
+REDRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Demand:
         return (1 - self.randomness) * planned + self.randomness * anything
 
 
-def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) -> dict[str, Any]:
+def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator, *, block: int = 2000) -> dict[str, Any]:
     """Columns user [m], item [m] (rows), time [m], event codes [m] and their names.
 
     Lengths are 3 plus a geometric number (about `mean_length` on average, at most 60); gaps between events are
@@ -120,22 +121,11 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
     """
     n = len(demand.users)
     lengths = np.minimum(2 + rng.geometric(1 / max(mean_length - 2, 1), n), 60)
-    steps = int(lengths.max())
     second = _times(lengths, rng)
-    members, size = _by_kind(demand.items.kind)
-    seen = np.zeros((n, len(demand.items)), bool)
-    last: np.ndarray = np.full(n, -1)
-    chosen = np.full((n, steps), -1, np.int64)
-    for step in range(steps):
-        active = np.flatnonzero(lengths > step)
-        now = second[active, step]
-        item = _planned(demand, active, now, last[active], seen, (members, size), rng)
-        anything = _any_item(demand, active, now, seen, rng)
-        item = np.where(rng.random(len(active)) < demand.randomness, anything, item)
-        taken = item >= 0
-        chosen[active[taken], step] = item[taken]
-        seen[active[taken], item[taken]] = True
-        last[active[taken]] = demand.items.kind[item[taken]]
+    chosen = np.full(second.shape, -1, np.int64)
+    for start in range(0, n, block):  # what a user has seen takes block x items bytes
+        part = np.arange(start, min(start + block, n))
+        chosen[part] = _walk(replace(demand, users=demand.users.take(part)), lengths[part], second[part], rng)
     user, place = np.nonzero(chosen >= 0)
     event = rng.choice(3, len(user), p=[0.6, 0.15, 0.25]).astype(np.int16)
     return {
@@ -145,6 +135,32 @@ def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator) ->
         "event": event,
         "events": ("view", "cart", "purchase"),
     }
+
+
+def _walk(demand: Demand, lengths: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The item of every user's every step [users, steps], -1 past the end and where nothing was left to take."""
+    by_kind = _by_kind(demand.items.kind)
+    seen = np.zeros((len(lengths), len(demand.items)), bool)
+    last: np.ndarray = np.full(len(lengths), -1)
+    chosen = np.full(second.shape, -1, np.int64)
+    for step in range(second.shape[1]):
+        active = np.flatnonzero(lengths > step)
+        now = second[active, step]
+        item = np.full(len(active), -1, np.int64)
+        for _ in range(REDRAWS):
+            # A drawn type with nothing left to take is drawn again, which is the demand's rule given what is left.
+            open_ = np.flatnonzero(item < 0)
+            if len(open_) == 0:
+                break
+            who = active[open_]
+            item[open_] = _planned(demand, who, now[open_], last[who], seen, by_kind, rng)
+        anything = _any_item(demand, active, now, seen, rng)
+        item = np.where(rng.random(len(active)) < demand.randomness, anything, item)
+        taken = item >= 0
+        chosen[active[taken], step] = item[taken]
+        seen[active[taken], item[taken]] = True
+        last[active[taken]] = demand.items.kind[item[taken]]
+    return chosen
 
 
 def _times(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
