@@ -193,7 +193,7 @@ def test_a_folder_whose_folders_can_be_read_says_so(tmp_path):
 
 def test_an_option_of_no_reader_is_refused_with_the_nearest(tmp_path):
     (tmp_path / "items.csv").write_text("id,title\na,Boot\n")
-    with pytest.raises(RecipeError, match="unknown option `decimals`. Did you mean `decimal`"):
+    with pytest.raises(RecipeError, match=r"unknown option `decimals`\. Did you mean `decimal`"):
         read_tables(tmp_path / "items.csv", decimals=",")
 
 
@@ -217,5 +217,5 @@ def test_a_reader_of_someone_elses_is_used_by_its_import_path(tmp_path):
     data = read(tmp_path / "x.pipe", reader=f"{PipeReader.__module__}:PipeReader")
     assert data.catalog.item("a") == {"id": "a", "title": "Boot"}
     (tmp_path / "x.pipe").write_text("a|Boot\na|Tent\n")
-    with pytest.raises(DataError, match='x.pipe, row 2, column "id": the ID "a" occurs a second time'):
+    with pytest.raises(DataError, match=r'x\.pipe, row 2, column "id": the ID "a" occurs a second time'):
         read(tmp_path / "x.pipe", reader=f"{PipeReader.__module__}:PipeReader")
