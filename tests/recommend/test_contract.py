@@ -78,6 +78,12 @@ class TestSASRecBinary(TestSASRec):
         return type(made)(made.config.model_copy(update={"loss": "binary", "epochs": 25, "num_negatives": 4}))
 
 
+class TestSASRecFromEnd(TestSASRec):
+    def make(self) -> ScoringRecommender:
+        made = super().make()
+        return type(made)(made.config.model_copy(update={"positions": "end", "norm": "pre", "scale_embeddings": True}))
+
+
 class TestSASRecSampled(TestSASRec):
     floor = 0.95
 

@@ -44,3 +44,11 @@ def test_empty_histories_take_no_room_and_long_ones_are_refused():
     assert pack(Ragged.from_lists([[], []]), 8).items.size == 0
     with pytest.raises(ValueError, match="does not fit"):
         pack(Ragged.from_lists([np.arange(9)]), 8)
+
+
+def test_positions_may_be_counted_from_the_newest_event():
+    ragged = histories(40)
+    packed, mirrored = pack(ragged, 64), pack(ragged, 64, from_end=True)
+    np.testing.assert_array_equal(packed.items, mirrored.items)
+    both = packed.position.reshape(-1)[packed.at] + mirrored.position.reshape(-1)[mirrored.at]
+    np.testing.assert_array_equal(both, np.repeat(ragged.lengths, ragged.lengths) - 1)

@@ -25,8 +25,8 @@ class EASEConfig(Config):
     the dense items x items matrix is accepted: 4 bytes x max_items^2 (and the sparse counts beside it), and n^3 time.
     """
 
-    regularization: float = Field(250.0, gt=0)
-    recency_decay: float = Field(1.0, gt=0, le=1)
+    regularization: float = Field(100.0, gt=0)
+    recency_decay: float = Field(0.8, gt=0, le=1)
     max_items: int = Field(25_000, ge=1)
 
 

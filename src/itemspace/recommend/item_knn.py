@@ -37,9 +37,9 @@ class ItemKNNConfig(Config):
     last: how many of the newest events are read; None reads all.
     """
 
-    neighbors: int = Field(200, ge=1)
-    shrinkage: float = Field(10.0, ge=0)
-    recency_decay: float = Field(0.8, gt=0, le=1)
+    neighbors: int = Field(500, ge=1)
+    shrinkage: float = Field(30.0, ge=0)
+    recency_decay: float = Field(0.65, gt=0, le=1)
     last: int | None = Field(None, ge=1)
 
 

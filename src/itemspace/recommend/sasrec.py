@@ -20,7 +20,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed
 from itemspace.core.task import Task
 from itemspace.recommend.base import ScoringRecommender
-from itemspace.train.packing import pack
+from itemspace.train.packing import Packed, pack
 from itemspace.train.samplers import PopularitySampler, UnseenSampler
 from itemspace.train.validation import rank_relevant
 
@@ -39,7 +39,8 @@ class SASRecConfig(Config):
     loss: "softmax" is cross-entropy over the whole catalogue, "sampled-softmax" over `num_negatives` (default 512) shared
     items, "binary" the published loss against `num_negatives` (default 1) unseen items per position. batch_size: histories
     per step. precision: of the large products, "auto" takes bfloat16 where the hardware has it. row_width: of the packed
-    matrix. chunk_mb: the most that logits take at a time.
+    matrix. chunk_mb: the most that logits take at a time. positions: whether places are counted from the oldest event
+    ("start") or, as left-padded implementations do, from the newest ("end").
     """
 
     embedding_size: int = Field(64, ge=1)
@@ -51,6 +52,7 @@ class SASRecConfig(Config):
     attention_dropout: float = Field(0.5, ge=0, lt=1)
     norm: Literal["post", "pre"] = "post"
     scale_embeddings: bool = False
+    positions: Literal["start", "end"] = "start"
     initial_std: float = Field(0.02, gt=0)
     loss: Literal["softmax", "binary", "sampled-softmax"] = "softmax"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -145,7 +147,7 @@ class SASRec(ScoringRecommender):
         import torch
 
         histories = histories.last(self.config.max_length)
-        packed = pack(histories, max(self.config.row_width, self.config.max_length))
+        packed = self._pack(histories)
         out = np.zeros((len(histories), self.config.embedding_size), np.float32)
         some = np.flatnonzero(histories.lengths > 0)
         if len(some):
@@ -203,7 +205,6 @@ class SASRec(ScoringRecommender):
         import torch
 
         order = rng.permutation(np.flatnonzero(histories.lengths > 1))
-        width = max(self.config.row_width, self.config.max_length)
         for start in range(0, len(order), self.config.batch_size):
             users = order[start : start + self.config.batch_size]
             part = histories.take(users).last(self.config.max_length + 1)
@@ -213,7 +214,7 @@ class SASRec(ScoringRecommender):
             final = np.zeros(len(part.values), bool)
             final[part.offsets[1:] - 1] = True
             inputs = part.filter(~final)
-            packed = pack(inputs, width)
+            packed = self._pack(inputs)
             yield _Batch(
                 torch.from_numpy(packed.items),
                 torch.from_numpy(packed.position),
@@ -223,6 +224,10 @@ class SASRec(ScoringRecommender):
                 users[groups[~first]],
                 rng,
             )
+
+    def _pack(self, histories: Ragged) -> Packed:
+        width = max(self.config.row_width, self.config.max_length)
+        return pack(histories, width, from_end=self.config.positions == "end")
 
     def _new_module(self, items: int) -> CausalBackbone:
         import torch

@@ -14,7 +14,7 @@ from itemspace.core.ragged import Ragged
 class Packed:
     """Histories in a matrix [rows, width].
 
-    items: int64, 0 where padded. position: int64, the place in its history. segment: int64, which history of the row
+    items: int64, 0 where padded. position: int64, its place in its history from 0. segment: int64, which history of the row
     (from 1), 0 where padded. at: int64 [total], each history value's flat place in the matrix, in the order of the values.
     """
 
@@ -29,11 +29,11 @@ class Packed:
         return 1.0 - len(self.at) / self.items.size if self.items.size else 0.0
 
 
-def pack(histories: Ragged, width: int) -> Packed:
+def pack(histories: Ragged, width: int, *, from_end: bool = False) -> Packed:
     """Lay histories (each at most `width` long) into rows: each row takes the longest that still fits, again and again.
 
     Short histories fill what long ones leave, so a matrix of many histories has next to no padding (under 5% on a batch
-    of 256 shopping histories and a width of 64).
+    of 256 shopping histories and a width of 64). from_end: places are counted from the newest event.
     """
     lengths = histories.lengths
     if len(lengths) and int(lengths.max()) > width:
@@ -43,7 +43,8 @@ def pack(histories: Ragged, width: int) -> Packed:
     within = np.arange(len(histories.values)) - np.repeat(histories.offsets[:-1], lengths)
     at = np.repeat(row * width + start, lengths) + within
     items, position, segment = (np.zeros(rows * width, np.int64) for _ in range(3))
-    items[at], position[at] = histories.values, within
+    items[at] = histories.values
+    position[at] = np.repeat(lengths, lengths) - 1 - within if from_end else within
     segment[at] = np.repeat(np.arange(1, len(lengths) + 1), lengths)
     shape = (rows, width)
     return Packed(items.reshape(shape), position.reshape(shape), segment.reshape(shape), at)
