@@ -80,7 +80,7 @@ def check(bench: Bench) -> None:
             _hybrid(bench, shop, engagement, tuning, test, LARGE, seed)
             _hard_negatives(bench, shop, engagement, test, LARGE, seed)
             continue
-        size = (800, 120, 800) if bench.quick else (800, 300, 2000)
+        size = (800, 200, 400) if bench.quick else (800, 300, 2000)
         world = topics(*size[:2], lists=size[2], randomness=bench.randomness, rng=seed).data
         tuning, test = split_queries(world, 0.5, seed)
         assert world.impressions is not None
