@@ -12,6 +12,7 @@ from itemspace.cli.ask import explain, recommend, search, similar
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
+from itemspace.cli.sources import Columns, Decimal, Duplicates, Kinds, Reader, Rejects, Unknown, read_options
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -30,18 +31,29 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at data before building 
 @data_app.command("describe")
 def describe_data(
     path: Annotated[Path, typer.Argument(help="A file or folder in any format that has a reader.")],
-    reader: Annotated[str | None, typer.Option(help="The reader's name, where the guess is wrong.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=KIND, to override a guess. Repeatable.")] = None,
-    decimal: Annotated[str, typer.Option(help="The decimal sign of numbers in text files.")] = ".",
-    rejects: Annotated[Path | None, typer.Option(help="Set bad rows aside here instead of refusing them.")] = None,
+    reader: Reader = None,
+    kind: Kinds = None,
+    column: Columns = None,
+    decimal: Decimal = ".",
+    rejects: Rejects = None,
+    duplicates: Duplicates = None,
+    unknown: Unknown = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Say what was understood of PATH: counts, types, gaps, duplicates, timeline, and what leaks."""
     from itemspace.cli.render import print_json
-    from itemspace.cli.sources import read_options
     from itemspace.data.describe import describe
 
-    described = describe(path, **read_options(reader=reader, kind=kind, decimal=decimal, rejects=rejects))
+    options = read_options(
+        reader=reader,
+        kind=kind,
+        column=column,
+        decimal=decimal,
+        rejects=rejects,
+        duplicates=duplicates,
+        unknown=unknown,
+    )
+    described = describe(path, **options)
     if as_json:
         print_json(described.to_json())
     else:

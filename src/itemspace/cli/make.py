@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from itemspace.cli.sources import Columns, Decimal, Duplicates, Kinds, Reader, Rejects, Unknown, read_options
 from itemspace.core.errors import DataError
 
 
@@ -20,27 +21,35 @@ def build(
     recipe: Annotated[Path | None, typer.Option(help="A TOML file that overrides defaults.")] = None,
     system: Annotated[str | None, typer.Option(help="Serve a published system from the gallery, by its slug.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe.")] = None,
-    reader: Annotated[str | None, typer.Option(help="The reader's name, where the guess is wrong.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=KIND, to override a guess. Repeatable.")] = None,
-    decimal: Annotated[str, typer.Option(help="The decimal sign of numbers in text files.")] = ".",
-    rejects: Annotated[Path | None, typer.Option(help="Set bad rows aside here instead of refusing them.")] = None,
+    reader: Reader = None,
+    kind: Kinds = None,
+    column: Columns = None,
+    decimal: Decimal = ".",
+    rejects: Rejects = None,
+    duplicates: Duplicates = None,
+    unknown: Unknown = None,
     replace: Annotated[bool, typer.Option(help="Build a new generation over an existing Space.")] = False,
 ) -> None:
     """Build a Space: store, indexes and recommender. A killed build resumes when run again."""
     from rich.console import Console
 
-    from itemspace.cli.sources import read_options
     from itemspace.core.dataset import Dataset
     from itemspace.recipe import Recipe
     from itemspace.space import Space
 
     console = Console(stderr=True)
-    options = read_options(reader=reader, kind=kind, decimal=decimal, rejects=rejects)
+    options = read_options(
+        kind=kind, column=column, decimal=decimal, rejects=rejects, duplicates=duplicates, unknown=unknown
+    )
     plan = Recipe.load(recipe).override(set_ or [])
-    if items.is_dir():
+    if items.is_dir() or reader is not None:
         if interactions or queries or judgments or impressions:
-            raise DataError("a folder is read whole; give the files one by one instead of the folder", file=str(items))
-        data = Dataset.read(items, **options)
+            raise DataError(
+                "a folder, or a file with --reader, is read whole",
+                file=str(items),
+                hint="Give its tables one by one instead: ITEMS --interactions LOG ...",
+            )
+        data = Dataset.read(items, **options, **({"reader": reader} if reader else {}))
     else:
         from itemspace.data.tables import read_tables
 

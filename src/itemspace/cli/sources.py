@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from itemspace.core.errors import RequestError
 
@@ -11,26 +13,52 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+Reader = Annotated[str | None, typer.Option("--reader", help="The reader's name, where the guess is wrong.")]
+Kinds = Annotated[list[str] | None, typer.Option("--kind", help="COLUMN=KIND, to override a guess. Repeatable.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="PART=COLUMN (user, item, time, ...), where a name says nothing.")
+]
+Decimal = Annotated[str, typer.Option("--decimal", help="The decimal sign of numbers in text files.")]
+Rejects = Annotated[Path | None, typer.Option("--rejects", help="Set bad rows aside here instead of refusing them.")]
+Duplicates = Annotated[
+    str | None, typer.Option("--duplicates", help="refuse, first or last: which row of a repeated ID to keep.")
+]
+Unknown = Annotated[
+    str | None, typer.Option("--unknown", help="refuse or add: what to do with logged items the catalogue lacks.")
+]
+
+
 def read_options(
-    *, reader: str | None, kind: list[str] | None, decimal: str = ".", rejects: Path | None = None
+    *,
+    reader: str | None = None,
+    kind: list[str] | None = None,
+    column: list[str] | None = None,
+    decimal: str = ".",
+    rejects: Path | None = None,
+    duplicates: str | None = None,
+    unknown: str | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments for the readers, from command-line options; only those that were given."""
-    options: dict[str, Any] = {}
-    if reader:
-        options["reader"] = reader
-    kinds = {}
-    for entry in kind or []:
-        column, sign, value = entry.partition("=")
-        if not sign:
-            raise RequestError(f'--kind "{entry}" is not COLUMN=KIND.')
-        kinds[column] = value
-    if kinds:
-        options["kinds"] = kinds
-    if decimal != ".":
-        options["decimal"] = decimal
-    if rejects:
-        options["rejects"] = rejects
-    return options
+    given = {
+        "reader": reader,
+        "kinds": _pairs("--kind", "COLUMN=KIND", kind),
+        "columns": _pairs("--column", "PART=COLUMN", column),
+        "decimal": None if decimal == "." else decimal,
+        "rejects": rejects,
+        "duplicates": duplicates,
+        "unknown": unknown,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _pairs(option: str, form: str, entries: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for entry in entries or []:
+        name, sign, value = entry.partition("=")
+        if not sign or not name or not value:
+            raise RequestError(f'{option} "{entry}" is not {form}.')
+        pairs[name] = value
+    return pairs
 
 
 def id_list(text: str | None) -> list[str]:

@@ -17,6 +17,7 @@ _NUMBER_LIKE = r"^[+-]?[$€£]?\d[\d., ]*[$€£%]?$"
 _INFINITE = r"(?i)^[+-]?inf(inity)?$"
 _PADDED = r"^[+-]?0\d"
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+_LONG = 100  # bytes a cell on average; no number or date is that long
 _NUMERIC_NAME = re.compile(r"(price|cost|rating|score|count|quantity|stock|amount|year|weight)$", re.IGNORECASE)
 
 
@@ -51,6 +52,8 @@ def parse(name: str, strings: pa.Array, *, decimal: str = ".", kind: str | None 
     (JSON, where a number would not be a string) only dates are looked for, unless `kind` asks.
     """
     if kind not in (None, "number", "time", "boolean"):
+        return Parsed(_without_empty(strings), np.zeros(len(strings), bool))
+    if kind is None and len(strings) and strings.nbytes > _LONG * len(strings):
         return Parsed(_without_empty(strings), np.zeros(len(strings), bool))
     nothing = missing(strings)
     seen = int((~nothing).sum())

@@ -51,12 +51,12 @@ def _pairs(values: Mapping[str, float]) -> Table:
 
 def _columns(found: Description) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, width in (("column", 24), ("kind", None), ("because", 32), ("missing", None), ("distinct", None)):
-        right = heading in ("missing", "distinct")
-        table.add_column(
-            heading, justify="right" if right else "left", no_wrap=True, max_width=width, min_width=8 if right else None
-        )
-    table.add_column("example", no_wrap=True, overflow="ellipsis", ratio=1)
+    # On a narrow terminal the example gives way first, then the reason.
+    for heading, least, most in (("column", 10, 24), ("kind", 8, 8), ("because", 12, 32)):
+        table.add_column(heading, no_wrap=True, min_width=least, max_width=most, overflow="ellipsis")
+    for heading in ("missing", "distinct"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=8)
+    table.add_column("example", no_wrap=True, overflow="ellipsis", max_width=60)
     for column in found.columns[:_MOST_COLUMNS]:
         distinct = "" if column.distinct is None else f"{column.distinct:,}"
         cells = (column.name, column.kind, column.reason, f"{column.missing:,}", distinct, column.example)

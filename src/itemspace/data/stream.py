@@ -79,6 +79,7 @@ def _alike(frames: Iterator[Frame], reading: Reading, path: Path, written: str) 
                 kinds = {f.name: _kind(f.type) for f in found} | kinds
             schema = found
         yield _fitted(frame, schema, reading.rejects)
+        pa.default_memory_pool().release_unused()  # what the last chunk's temporaries held
     if schema is None:
         raise DataError("the file is empty.", file=path.name)
 
