@@ -6,7 +6,9 @@ import numpy as np
 
 from itemspace.core.contracts import Scorer
 from itemspace.core.operators import fuse, where
+from itemspace.encode.fields import TextFields
 from itemspace.encode.lsa import LSAEncoder
+from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.testing.retriever import RetrieverContract
 
@@ -25,6 +27,20 @@ def dense(catalog, dimension=16):
 class TestEncoded(RetrieverContract):
     def make(self, catalog):
         return dense(catalog)
+
+
+def words(catalog):
+    return (TextFields(columns=("title", "brand")) >> BM25Index()).build(catalog)
+
+
+class TestWords(RetrieverContract):
+    def make(self, catalog):
+        return words(catalog)
+
+
+class TestHybrid(RetrieverContract):
+    def make(self, catalog):
+        return fuse(words(catalog), dense(catalog), depth=7).bind(catalog)
 
 
 class TestFused(RetrieverContract):

@@ -26,13 +26,10 @@ def test_the_quick_check_holds_where_it_must_and_not_where_nothing_can_be_learne
     assert len(compared) == 4
     for outcome in compared:
         assert outcome.findings["null"].verdict != "held", outcome
-        assert outcome.findings["positive"].mean > 0, outcome
-    for outcome in compared:
-        if outcome.claim.metric == "ndcg@10":
-            assert outcome.findings["positive"].verdict == "held", outcome
+        assert outcome.findings["positive"].verdict == "held", outcome
     served = run.outcomes[0].findings
     assert {finding.verdict for finding in served.values()} == {"held"}
-    assert spent < 3, f"{spent:.1f} s of processor time"
+    assert spent < 4.5, f"{spent:.1f} s of processor time"  # 3 s on a core of its own; half as much again on a busy one
 
 
 def test_what_it_builds_answers_like_any_retriever_with_filters_and_without_logs():
