@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,10 +45,14 @@ def _print(rows: list[Row]) -> None:
     from rich.table import Table
 
     table = Table(title=f"{len(rows)} systems", title_justify="left", pad_edge=False)
-    for name in ("n", "slug", "family", "title", "state", "claims"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=44)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("slug", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=40)
+    table.add_column("state")
     for row in rows:
-        table.add_row(str(row.n), row.slug, row.family, row.title, row.state, ", ".join(row.verdicts))
+        counts = Counter(verdict.split(" (")[0] for verdict in row.verdicts)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        table.add_row(str(row.n), row.slug, row.title, f"{row.state}: {told}" if told else row.state)
     Console().print(table)
 
 

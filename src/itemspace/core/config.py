@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import typing
 from typing import Any, ClassVar, Self
 
@@ -75,7 +76,7 @@ class Component:
         if isinstance(found, _LazyConfig):
             for owner in cls.__mro__:
                 if owner.__dict__.get("_config_class") is found:
-                    found = typing.get_type_hints(owner)["config"]
+                    found = _resolved(owner, found.annotation)
                     owner._config_class = found  # type: ignore[attr-defined]
                     break
         return found
@@ -84,6 +85,12 @@ class Component:
     def path(cls) -> str:
         """The import path that recipes and manifests name this component by."""
         return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _resolved(owner: type, annotation: str) -> Any:
+    """One string annotation of `owner`; its other annotations may name types that exist for checkers only."""
+    holder = type("holder", (), {"__annotations__": {"config": annotation}, "__module__": owner.__module__})
+    return typing.get_type_hints(holder, vars(sys.modules[owner.__module__]))["config"]
 
 
 class _LazyConfig:

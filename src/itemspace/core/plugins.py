@@ -20,6 +20,7 @@ from itemspace.core.errors import RecipeError, nearest
 BUILTIN: dict[str, dict[str, str]] = {
     "encoders": {
         "lsa": "itemspace.encode.lsa:LSAEncoder",
+        "two-tower": "itemspace.encode.two_tower:TwoTowerEncoder",
         "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
         "text-fields": "itemspace.encode.fields:TextFields",
         "tokens": "itemspace.encode.tokens:TokenEncoder",
