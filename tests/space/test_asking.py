@@ -172,10 +172,21 @@ def test_words_are_the_columns_that_describe(space):
 
 def test_measures_search_and_recommendation(space):
     reports = space.evaluate(k=10)
-    assert set(reports) == {"search", "recommendation"}
+    assert set(reports) == {"search", "recommendation", "filtered search"}
+    assert reports["filtered search"].value("fill@10") == 1
+    assert reports["filtered search"].value("forbidden@10") == 0
     assert 0 < reports["search"].value("ndcg@10", "hybrid") <= 1
     learned = reports["recommendation"].value("ndcg@10", reports["recommendation"].arms[0])
     assert learned > reports["recommendation"].value("ndcg@10", "popularity")
+
+
+def test_filtered_recall_of_a_graph_is_held_against_a_scan(shop, tmp_path):
+    recipe = {"index": {"name": "hnsw"}, "encoder": {"name": "lsa", "dimension": 32}, "recommender": "none"}
+    with Space.build(shop, path=tmp_path / "graph.space", recipe=recipe) as space:
+        report = space.evaluate()["filtered search"]
+    assert report.value("fill@10") == 1
+    assert report.value("exact-recall@10") >= 0.95
+    assert report.provenance["reference"] == "Encoded"
 
 
 def test_the_recommender_is_the_one_that_validates_best(space):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from itemspace.core.artifacts import Artifact
 from itemspace.core.asking import check_k
 from itemspace.core.catalog import Catalog
-from itemspace.core.contracts import Retriever
+from itemspace.core.contracts import Index, Retriever
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, RequestError, nearest
 from itemspace.core.hits import Hits
@@ -24,6 +24,7 @@ from itemspace.core.requests import History, Requests
 from itemspace.recipe import Recipe
 from itemspace.search import FacetRequest, PageRequest, answer
 from itemspace.space import changes, reasons
+from itemspace.space.asked import recommendation_requests
 from itemspace.space.build import Build
 from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
@@ -171,6 +172,16 @@ class Space:
         return made[by]
 
     @property
+    def retrievers(self) -> Mapping[str, Retriever]:
+        """Everything this Space can search with, by name."""
+        return self._live.retrievers
+
+    def exact_index(self) -> Index:
+        """The Space's vectors in an exhaustive index: what an approximate one is held against."""
+        with self._lock.read():
+            return self._live.exact_index(self._store)
+
+    @property
     def recommender(self) -> Any:
         """The recommender.
 
@@ -242,7 +253,7 @@ class Space:
         """
         check_k(k)
         with self._lock.read():
-            requests, notes = self._recommendation_requests(history, user)
+            requests, notes = recommendation_requests(self._live, history, user)
             asked = requests.excluding_history() if exclude_seen else requests
             hits: Hits = self.recommender.search(asked, k, where)
             told = reasons.recommended(self._live, requests, hits) if explain else None
@@ -289,32 +300,8 @@ class Space:
             row = int(self._live.catalog.rows([item])[0])
             if query is not None:
                 return reasons.of_search(self._live, row, query)
-            requests, notes = self._recommendation_requests(history, user)
+            requests, notes = recommendation_requests(self._live, history, user)
             return reasons.of_recommendation(self._live, row, requests, notes)
-
-    def _recommendation_requests(
-        self, history: Sequence[Any] | None, user: str | Sequence[str] | None
-    ) -> tuple[Requests, list[str]]:
-        live, notes = self._live, []
-        if history is not None:
-            batch = [history] if not history or isinstance(history[0], str) else list(history)
-            lengths = [len(one) for one in batch]
-            flat = live.catalog.rows([name for one in batch for name in one])
-            offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-            past = History(Ragged(flat.astype(np.int32), offsets))
-        elif user is not None:
-            names = [user] if isinstance(user, str) else [str(name) for name in user]
-            rows = live.histories.users.find(names)
-            past = live.histories.take(rows)
-            unknown = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
-            notes += [f'user "{name}" is unknown: what is popular' for name in unknown]
-        else:
-            raise RequestError("recommend to whom? Give a history of item IDs, or a user.")
-        if len(past) == 0:
-            raise RequestError("an empty batch: give at least one history or user.")
-        if history is not None and any(length == 0 for length in past.items.lengths.tolist()):
-            notes.append("an empty history: what is popular")
-        return Requests(history=past), notes
 
     # Changing
 

@@ -22,6 +22,7 @@ from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
 from itemspace.core.vectors import Dense
 from itemspace.encode.fields import TextFields
+from itemspace.index.flat import FlatIndex
 from itemspace.recipe import Recipe
 from itemspace.space import parts
 from itemspace.space.browse import Browse
@@ -150,6 +151,12 @@ class Live:
         chunks = Dense(values, self.encoder.space).chunks(CHUNK)
         places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
+
+    def exact_index(self, store: Store) -> Index:
+        """The vectors as they are now, in an exhaustive index."""
+        assert self.encoder is not None
+        rows, values = store.vectors(VECTORS)
+        return FlatIndex().build([Dense(values, self.encoder.space)], [rows], ties=self.catalog.ids.ties)
 
     def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
         fields, index = fresh
