@@ -64,6 +64,7 @@ def run(
     data: Annotated[
         Path | None, typer.Option(envvar="ITEMSPACE_DATA", help="The folder with published datasets.")
     ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, separated by commas; default: the harness's.")] = None,
     keep: Annotated[bool, typer.Option(help="Keep the finding and write docs/systems.md.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
@@ -74,9 +75,13 @@ def run(
 
     if (slug is None) == (not everything):
         raise RequestError("name one system, or pass --all. `itemspace systems --built` lists what can be run.")
-    folder = findings_folder()
+    folder, numbers = findings_folder(), None
+    if seeds is not None:
+        if not all(part.strip().isdigit() for part in seeds.split(",")):
+            raise RequestError(f'--seeds "{seeds}" is not a list of whole numbers such as 0,1,2.')
+        numbers = [int(part) for part in seeds.split(",")]
     for one in list(built()) if everything else [str(slug)]:
-        finding = run_system(one, data=data, quick=quick, keep=folder if keep else None)
+        finding = run_system(one, data=data, quick=quick, seeds=numbers, keep=folder if keep else None)
         if as_json:
             from itemspace.cli.render import print_json
 
