@@ -33,6 +33,9 @@ def describe_data(
     reader: Annotated[str | None, typer.Option(help="The reader's name, where the guess is wrong.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="COLUMN=KIND, to override a guess. Repeatable.")] = None,
     decimal: Annotated[str, typer.Option(help="The decimal sign of numbers in text files.")] = ".",
+    column: Annotated[list[str] | None, typer.Option(help="PART=COLUMN of a log: user=customer. Repeatable.")] = None,
+    duplicates: Annotated[str | None, typer.Option(help="Of a repeated item ID keep the first or last row.")] = None,
+    unknown: Annotated[str | None, typer.Option(help="add: items that only a log knows become items.")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Set bad rows aside here instead of refusing them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
@@ -41,7 +44,16 @@ def describe_data(
     from itemspace.cli.sources import read_options
     from itemspace.data.describe import describe
 
-    described = describe(path, **read_options(reader=reader, kind=kind, decimal=decimal, rejects=rejects))
+    options = read_options(
+        reader=reader,
+        kind=kind,
+        column=column,
+        decimal=decimal,
+        duplicates=duplicates,
+        unknown=unknown,
+        rejects=rejects,
+    )
+    described = describe(path, **options)
     if as_json:
         print_json(described.to_json())
     else:

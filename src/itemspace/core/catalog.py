@@ -170,7 +170,8 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             row = first_unfit(column, entry.type)
             value = column[row].as_py()
-            raise DataError(f"{unfit(value, entry.type)}.", row=row + 1, column=entry.name) from None
+            hint = "Correct it, or leave it out where it is not known."
+            raise DataError(f"{unfit(value, entry.type)}.", row=row + 1, column=entry.name, hint=hint) from None
     return pa.table(columns, schema=schema)
 
 

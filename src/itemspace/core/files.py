@@ -25,7 +25,9 @@ def as_path(given: object) -> Path:
         raise ArtifactError(f"a path is text or a Path, got {given!r}.")
     path = Path(given)
     try:
-        path.exists()
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return path
     except (OSError, ValueError) as error:
         raise ArtifactError(f'"{shown(path)}" cannot be a path: {getattr(error, "strerror", None) or error}.') from None
     return path

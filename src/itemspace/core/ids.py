@@ -108,7 +108,8 @@ class Ids:
             first = str(first.as_py() if isinstance(first, pa.Scalar) else first)
             known = self.values[:50_000].to_pylist() if len(self) <= 50_000 and len(first) < 200 else []
             count = f" ({len(missing):,} IDs are unknown)" if len(missing) > 1 else ""
-            raise RequestError(f'unknown {self.kind} "{shown(first)}"{count}.{nearest(first, known)}')
+            hint = nearest(first, known) or " Check the spelling; upper and lower case differ."
+            raise RequestError(f'unknown {self.kind} "{shown(first)}"{count}.{hint}')
         return rows
 
     def decode(self, rows: Iterable[int] | np.ndarray) -> list[str | None]:

@@ -52,7 +52,7 @@ def add(live: Live, store: Store, items: Any) -> int:
 def update(live: Live, store: Store, items: Any) -> int:
     """Some columns of known items. No rows at all change nothing."""
     catalog = live.catalog
-    table = as_table(items, catalog.table.schema)
+    table = as_table(items, catalog.table.schema, alike=True)
     if not table.column_names and not items:
         return 0
     _known_columns(catalog, table)

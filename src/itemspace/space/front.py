@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ from itemspace.core.asking import check_k
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Retriever
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import ArtifactError, RequestError, nearest
+from itemspace.core.errors import ArtifactError, FormatVersionError, RequestError, nearest
 from itemspace.core.files import as_path
 from itemspace.core.hits import Hits
 from itemspace.core.plugins import find
@@ -42,6 +43,20 @@ if TYPE_CHECKING:
 
 def _quiet(_: str) -> None:
     return
+
+
+@contextmanager
+def _readable(home: Path) -> Iterator[None]:
+    """Turn what reading a damaged file raises into one error that says what to do about it."""
+    try:
+        yield
+    except FormatVersionError:
+        raise
+    except (ArtifactError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{home} cannot be read: {str(error).rstrip('.')}.\n"
+            "  Restore it from a copy, or build it again with replace=True (--replace)."
+        ) from error
 
 
 class Space:
@@ -113,9 +128,11 @@ class Space:
             )
         artifact = Artifact.open(home, type=TYPE, format=FORMAT, derived=DERIVED)
         manifest = artifact.manifest
-        store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
+        with _readable(home):
+            store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
         try:
-            return cls(artifact, store, Live.load(artifact, store))
+            with _readable(home):
+                return cls(artifact, store, Live.load(artifact, store))
         except BaseException:
             store.close()
             raise

@@ -15,8 +15,11 @@ from itemspace.core.errors import DataError, SchemaError, shown
 _NOT_A_COLUMN = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError)
 
 
-def as_table(given: Any, like: pa.Schema | None = None) -> pa.Table:
-    """A table from a table, a catalogue, or dictionaries. `like`: the types that columns known by name are to have.
+def as_table(given: Any, like: pa.Schema | None = None, *, alike: bool = False) -> pa.Table:
+    """A table from a table, a catalogue, or dictionaries.
+
+    like: the types that columns known by name are to have. alike: refuse dictionaries of different keys, where a key left
+    out would not mean the same as one that is missing.
 
     NaN becomes missing, as in the files that pandas writes.
 
@@ -26,7 +29,7 @@ def as_table(given: Any, like: pa.Schema | None = None) -> pa.Table:
     """
     if isinstance(given, Catalog):
         given = given.table
-    table = given if isinstance(given, pa.Table) else _table(given, like)
+    table = given if isinstance(given, pa.Table) else _table(given, like, alike)
     for name in table.column_names:
         if table.column_names.count(name) > 1:
             raise SchemaError("two columns have this name.", column=name, hint="Rename one of them.")
@@ -55,12 +58,21 @@ def finite(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
-def _table(given: Any, like: pa.Schema | None) -> pa.Table:
+def _table(given: Any, like: pa.Schema | None, alike: bool) -> pa.Table:
     rows = _rows(given)
     names = list(dict.fromkeys(name for row in rows for name in row))
     strange = next((name for name in names if not isinstance(name, str)), None)
     if strange is not None:
         raise DataError(f"column names are text, got {strange!r}.")
+    short = next((at for at, row in enumerate(rows) if len(row) < len(names)), None) if alike else None
+    if short is not None:
+        missing = next(name for name in names if name not in rows[short])
+        raise DataError(
+            f"the row leaves out `{missing}`, which other rows change.",
+            row=short + 1,
+            column=missing,
+            hint="Give every row the same columns, or make two calls. None clears a value.",
+        )
     known = {} if like is None else {field.name: field.type for field in like}
     return pa.table({name: _column(name, [row.get(name) for row in rows], known.get(name)) for name in names})
 
@@ -99,7 +111,8 @@ def _column(name: str, values: list[Any], kind: pa.DataType | None) -> pa.Array:
             raise DataError(f'"{shown(value)}" is not valid Unicode text.', row=at + 1, column=name) from None
         except _NOT_A_COLUMN:
             told = f'"{shown(value)}" cannot be stored' if kind is None else unfit(value, kind)
-            raise DataError(f"{told}.", row=at + 1, column=name) from None
+            hint = "Correct it, or leave it out where it is not known."
+            raise DataError(f"{told}.", row=at + 1, column=name, hint=hint) from None
     if kind is not None:
         try:
             return pa.concat_arrays([pa.array([value]).cast(kind) for value in values])
