@@ -165,7 +165,7 @@ class Recipe(Config):
                 raise RecipeError(f"{where}: [{section}] {error}") from None
             unfit = _unfit(section, component)
             if unfit:
-                raise RecipeError(f"{where}: [{section}] `{part.name}` {unfit}.")
+                raise RecipeError(f"{where}: [{section}] `{part.name}` {unfit}. Leave it out for the default.")
             component.config_class().parse(part.options, where=f"{where}: [{section}] {part.name}")
 
     def _contradictions(self, where: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from itemspace._version import __version__
 from itemspace.core.errors import ItemspaceError
 from itemspace.space import Space
-from tests.bad_input.cases import Case
+from tests.bad_input.case import Case
 
 USAGE = ("UsageError", "BadParameter", "NoSuchOption", "MissingParameter", "NoSuchCommand")
 """What the command line's own parser raises, before any of our code runs."""
@@ -43,4 +43,6 @@ def told(case: Case, error: Exception, folder: Path, space: Space) -> str:
     text = str(error).replace(f"{folder}/", "").replace(str(space.path), "shop.space").replace(str(folder), "FOLDER")
     text = re.sub(rf"process {os.getpid()}\b", "process NUMBER", text)
     text = text.replace(f"This is itemspace {__version__}", "This is itemspace VERSION")
-    return re.sub(r" ?\([^()]*\)", "", text) if case.quotes else text
+    while case.quotes and (shorter := re.sub(r" ?\([^()]*\)", "", text)) != text:
+        text = shorter
+    return text

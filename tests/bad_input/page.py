@@ -9,7 +9,8 @@ from pathlib import Path
 
 from itemspace.data.worlds.shop import demo_shop
 from itemspace.space import Space
-from tests.bad_input.cases import CASES, Case
+from tests.bad_input.case import Case
+from tests.bad_input.cases import CASES
 from tests.bad_input.messages import refusal, told
 
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"

@@ -90,7 +90,9 @@ class Artifact:
             name for name in strangers if name not in ("LOCK", "generations", *beside) and not name.startswith(".")
         ]
         if strangers:
-            raise ArtifactError(f"{made.path} is not empty and not an artifact (it holds {min(strangers)}).")
+            raise ArtifactError(
+                f"{made.path} is not empty and not an artifact (it holds {min(strangers)}). Choose another path."
+            )
         try:
             (made.path / "generations").mkdir(parents=True, exist_ok=True)
         except OSError as error:

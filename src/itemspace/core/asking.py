@@ -28,9 +28,13 @@ def check_k(k: int) -> None:
         RequestError: says what was given.
     """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise RequestError(f"k is how many hits to return: a whole number of at least 1, got {k!r}.")
+        raise RequestError(f"k is how many hits to return: a whole number of at least 1, got {_plain(k)!r}.")
     if k > MOST:
         raise RequestError(f"k is at most {MOST:,}, got {k:,}. To read a whole catalogue, use `space.catalog`.")
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def compiled(expression: Filter, catalog: Catalog | None) -> Selection | None:

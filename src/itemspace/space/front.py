@@ -54,7 +54,7 @@ def _readable(home: Path) -> Iterator[None]:
         raise
     except (ArtifactError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{home} cannot be read: {str(error).rstrip('.')}.\n"
+            f"{home} cannot be read ({str(error).rstrip('.')}).\n"
             "  Restore it from a copy, or build it again with replace=True (--replace)."
         ) from error
 
