@@ -20,6 +20,7 @@ neighbors = 200
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from itemspace.core.config import Config
-from itemspace.core.errors import RecipeError, nearest
+from itemspace.core.errors import RecipeError, nearest, shown
 from itemspace.core.plugins import find
 
 
@@ -71,6 +72,13 @@ class Fusion(Config):
     weights: tuple[float, float] | None = None
     min_queries: int = Field(40, ge=2)
 
+    @field_validator("weights")
+    @classmethod
+    def _usable(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not (all(0 <= weight < math.inf for weight in value) and any(value)):
+            raise ValueError("the two weights should be numbers of at least 0, and one of them above 0")
+        return value
+
 
 class Recipe(Config):
     """Everything `Space.build` may vary.
@@ -79,8 +87,8 @@ class Recipe(Config):
     published system that answers instead of the recipe's own search or recommender.
     """
 
-    seed: int = 0
-    text: list[str] | None = None
+    seed: int = Field(0, ge=0, lt=2**63)
+    text: list[str] | None = Field(None, min_length=1)
     fields: dict[str, float] | None = None
     lexical: Part | None = Part(name="bm25")
     encoder: Part | None = Part(name="lsa")
@@ -95,8 +103,8 @@ class Recipe(Config):
     @classmethod
     def _positive(cls, value: dict[str, float] | None) -> dict[str, float] | None:
         for name, weight in (value or {}).items():
-            if not weight > 0:
-                raise ValueError(f"the weight of `{name}` must be above 0")
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight of `{name}` should be a number above 0")
         return value
 
     @classmethod
@@ -112,21 +120,28 @@ class Recipe(Config):
         values: dict[str, Any] = {}
         if isinstance(source, (str, Path)):
             where = str(source)
-            try:
-                values = tomllib.loads(Path(source).read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                raise RecipeError(f"{source}: no such file.") from None
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise RecipeError(f"{source} is not valid TOML: {error}.") from None
-        elif source is not None:
+            values = _toml(source)
+        elif isinstance(source, Mapping):
             values = dict(source)
-        for section in ("lexical", "encoder", "index", "recommender", "store"):
-            if isinstance(values.get(section), Mapping) and "name" not in values[section]:
+        elif source is not None:
+            raise RecipeError(
+                f"a recipe is the path of a TOML file or a mapping such as {{'seed': 1}}; got {shown(repr(source))}."
+            )
+        for section in _GROUPS:
+            given = values.get(section)
+            if isinstance(given, Mapping) and "name" not in given:
                 # Options without a name belong to the default part of that section.
                 default = cls.model_fields[section].default
-                values[section] = {"name": default.name, **values[section]}
-            if values.get(section) in (False, "none"):
+                values[section] = {"name": default.name, **given}
+            elif given is False or (isinstance(given, str) and given == "none"):
+                if section in ("index", "store"):
+                    raise RecipeError(f"{where}: `{section}` cannot be off; leave it out for the default.")
                 values[section] = None
+            elif section in values and given is not None and not isinstance(given, (str, Mapping, Part)):
+                raise RecipeError(
+                    f'{where}: `{section}` should be the name of a part, a table ([{section}] name = "..."), or false; '
+                    f"got {shown(repr(given))}."
+                )
         recipe = cls.parse(values, where=where)
         recipe.check(where)
         return recipe
@@ -135,23 +150,38 @@ class Recipe(Config):
         """Resolve every part and validate its options without building anything."""
         if self.lexical is None and self.encoder is None and self.recommender is None:
             raise RecipeError(f"{where}: lexical, encoder and recommender are all off; nothing would be built.")
-        groups = {
-            "lexical": "indexes",
-            "encoder": "encoders",
-            "index": "indexes",
-            "recommender": "recommenders",
-            "store": "stores",
-        }
-        for section, group in groups.items():
+        self._contradictions(where)
+        for section, group in _GROUPS.items():
             part: Part | None = getattr(self, section)
             if part is None:
                 continue
-            if part.name == "auto":
+            if part.name == "auto" and section in ("index", "recommender"):
                 if part.options:
                     raise RecipeError(f"{where}: [{section}] has options but no name; say which part they belong to.")
                 continue
-            component = find(group, part.name)
+            try:
+                component = find(group, part.name)
+            except RecipeError as error:
+                raise RecipeError(f"{where}: [{section}] {error}") from None
+            unfit = _unfit(section, component)
+            if unfit:
+                raise RecipeError(f"{where}: [{section}] `{part.name}` {unfit}. Leave it out for the default.")
             component.config_class().parse(part.options, where=f"{where}: [{section}] {part.name}")
+
+    def _contradictions(self, where: str) -> None:
+        """Refuse settings of which one could only be ignored."""
+        stray = [name for name in self.fields or {} if self.text is not None and name not in self.text]
+        if stray:
+            raise RecipeError(
+                f"{where}: [fields] weighs `{stray[0]}`, which `text` leaves out. Add it to `text`, or leave `text` out."
+            )
+        if self.fields and self.lexical is not None and "weights" in self.lexical.options:
+            raise RecipeError(f"{where}: [fields] and [lexical] weights both weigh the columns; keep [fields].")
+        if self.encoder is None and self.index.name != "auto":
+            raise RecipeError(
+                f"{where}: `index` is {self.index.name}, but without an encoder there are no vectors to hold. "
+                "Turn the encoder on, or leave `index` out."
+            )
 
     def override(self, assignments: list[str]) -> Recipe:
         """The recipe with `section.key=value` assignments (TOML values) applied.
@@ -160,17 +190,21 @@ class Recipe(Config):
             RecipeError: an assignment cannot be read.
         """
         values: dict[str, Any] = self.to_toml_dict()
+        if isinstance(assignments, str):
+            raise RecipeError(f'assignments come in a list: ["{shown(assignments)}"].')
         for text in assignments:
             key, sign, raw = text.partition("=")
             if not sign:
-                raise RecipeError(f'"{text}" is not key=value.')
+                raise RecipeError(f'"{shown(text)}" is not key=value, such as encoder.dimension=64.')
             try:
                 value = tomllib.loads(f"x = {raw}")["x"]
             except tomllib.TOMLDecodeError:
                 value = raw
             path = key.strip().split(".")
             if path[0] not in type(self).model_fields:
-                raise RecipeError(f"unknown key `{path[0]}`.{nearest(path[0], type(self).model_fields)}")
+                known = type(self).model_fields
+                hint = nearest(path[0], known) or f" Valid keys: {', '.join(known)}."
+                raise RecipeError(f"{shown(text)}: unknown key `{path[0]}`.{hint}")
             target = values
             for step in path[:-1]:
                 if not isinstance(target.get(step), dict):
@@ -196,3 +230,48 @@ class Recipe(Config):
             elif value is not None:
                 values[name] = value
         return values
+
+
+_GROUPS = {
+    "lexical": "indexes",
+    "encoder": "encoders",
+    "index": "indexes",
+    "recommender": "recommenders",
+    "store": "stores",
+}
+"""The sections that name a part, and the group of parts each draws from."""
+
+
+def _toml(source: str | Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        RecipeError: the file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(Path(source).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{source}: no such file. Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{source} is not valid TOML: {error}.") from None
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise RecipeError(f'"{shown(source)}" cannot be read as a TOML file: {told}.') from None
+
+
+def _unfit(section: str, found: Any) -> str:
+    """Why what was found cannot play the part of `section`, in words; empty when it can."""
+    from itemspace.core.contracts import Encoder, Index, Recommender
+    from itemspace.core.vectors import Dense, Texts
+    from itemspace.store.contract import Store
+
+    contracts = {"lexical": Index, "encoder": Encoder, "index": Index, "recommender": Recommender, "store": Store}
+    contract: type = contracts[section]
+    if not (isinstance(found, type) and issubclass(found, contract)):
+        article = "an" if contract.__name__[0] in "EI" else "a"
+        return f"is not {article} {contract.__name__.lower()}, which this section needs"
+    held = {"lexical": (Texts, "words"), "index": (Dense, "one vector per item")}.get(section)
+    accepts: tuple[type, ...] = getattr(found, "accepts", ())
+    if held and accepts and held[0] not in accepts:
+        return f"does not hold {held[1]}, which this section needs"
+    return ""

@@ -12,7 +12,6 @@ from itemspace.cli.ask import explain, recommend, search, similar
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
-from itemspace.cli.sources import Columns, Decimal, Duplicates, Kinds, Reader, Rejects, Unknown, read_options
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -31,17 +30,18 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at data before building 
 @data_app.command("describe")
 def describe_data(
     path: Annotated[Path, typer.Argument(help="A file or folder in any format that has a reader.")],
-    reader: Reader = None,
-    kind: Kinds = None,
-    column: Columns = None,
-    decimal: Decimal = ".",
-    rejects: Rejects = None,
-    duplicates: Duplicates = None,
-    unknown: Unknown = None,
+    reader: Annotated[str | None, typer.Option(help="The reader's name, where the guess is wrong.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=KIND, to override a guess. Repeatable.")] = None,
+    decimal: Annotated[str, typer.Option(help="The decimal sign of numbers in text files.")] = ".",
+    column: Annotated[list[str] | None, typer.Option(help="PART=COLUMN of a log: user=customer. Repeatable.")] = None,
+    duplicates: Annotated[str | None, typer.Option(help="Of a repeated item ID keep the first or last row.")] = None,
+    unknown: Annotated[str | None, typer.Option(help="add: items that only a log knows become items.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Set bad rows aside here instead of refusing them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Say what was understood of PATH: counts, types, gaps, duplicates, timeline, and what leaks."""
     from itemspace.cli.render import print_json
+    from itemspace.cli.sources import read_options
     from itemspace.data.describe import describe
 
     options = read_options(
@@ -49,9 +49,9 @@ def describe_data(
         kind=kind,
         column=column,
         decimal=decimal,
-        rejects=rejects,
         duplicates=duplicates,
         unknown=unknown,
+        rejects=rejects,
     )
     described = describe(path, **options)
     if as_json:

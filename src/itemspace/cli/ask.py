@@ -55,7 +55,9 @@ def search(
 
 def recommend(
     space: SpacePath,
-    history: Annotated[str | None, typer.Option(help="Item IDs, oldest first, separated by commas.")] = None,
+    history: Annotated[
+        str | None, typer.Option(help='Item IDs, oldest first, separated by commas; one with a comma as "a,b".')
+    ] = None,
     user: Annotated[str | None, typer.Option(help="A known user's ID; with --history, the history wins.")] = None,
     users: Annotated[Path | None, typer.Option(help="A file with one user ID a line: a batch.")] = None,
     k: Count = 10,
@@ -67,12 +69,17 @@ def recommend(
 ) -> None:
     """Recommend for a known user, a bare history, or a batch of users."""
     from itemspace.cli.render import hits_json, print_hits, print_json
-    from itemspace.cli.sources import id_list
+    from itemspace.cli.sources import id_list, read_lines
+    from itemspace.core.errors import RequestError
     from itemspace.space import Space
 
     names = None
     if users is not None:
-        names = [line.strip() for line in users.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if user is not None or history is not None:
+            raise RequestError("--users is a batch of its own; leave out --user and --history.")
+        names = read_lines(users)
+        if not names:
+            raise RequestError(f"{users} names no user. Give a text file with one user ID a line.")
     with Space.open(space) as opened:
         hits = opened.recommend(
             history=id_list(history) if history is not None else None,

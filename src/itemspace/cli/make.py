@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from itemspace.cli.sources import Columns, Decimal, Duplicates, Kinds, Reader, Rejects, Unknown, read_options
-from itemspace.core.errors import DataError
+from itemspace.core.errors import DataError, RequestError
 
 
 def build(
@@ -21,35 +20,42 @@ def build(
     recipe: Annotated[Path | None, typer.Option(help="A TOML file that overrides defaults.")] = None,
     system: Annotated[str | None, typer.Option(help="Serve a published system from the gallery, by its slug.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe.")] = None,
-    reader: Reader = None,
-    kind: Kinds = None,
-    column: Columns = None,
-    decimal: Decimal = ".",
-    rejects: Rejects = None,
-    duplicates: Duplicates = None,
-    unknown: Unknown = None,
+    reader: Annotated[str | None, typer.Option(help="The reader's name, where the guess is wrong.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=KIND, to override a guess. Repeatable.")] = None,
+    decimal: Annotated[str, typer.Option(help="The decimal sign of numbers in text files.")] = ".",
+    column: Annotated[list[str] | None, typer.Option(help="PART=COLUMN of a log: user=customer. Repeatable.")] = None,
+    duplicates: Annotated[str | None, typer.Option(help="Of a repeated item ID keep the first or last row.")] = None,
+    unknown: Annotated[str | None, typer.Option(help="add: items that only a log knows become items.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Set bad rows aside here instead of refusing them.")] = None,
     replace: Annotated[bool, typer.Option(help="Build a new generation over an existing Space.")] = False,
 ) -> None:
     """Build a Space: store, indexes and recommender. A killed build resumes when run again."""
     from rich.console import Console
 
+    from itemspace.cli.sources import read_options
     from itemspace.core.dataset import Dataset
     from itemspace.recipe import Recipe
     from itemspace.space import Space
 
     console = Console(stderr=True)
     options = read_options(
-        kind=kind, column=column, decimal=decimal, rejects=rejects, duplicates=duplicates, unknown=unknown
+        reader=reader,
+        kind=kind,
+        column=column,
+        decimal=decimal,
+        duplicates=duplicates,
+        unknown=unknown,
+        rejects=rejects,
     )
     plan = Recipe.load(recipe).override(set_ or [])
-    if items.is_dir() or reader is not None:
+    if items.is_dir():
         if interactions or queries or judgments or impressions:
-            raise DataError(
-                "a folder, or a file with --reader, is read whole",
-                file=str(items),
-                hint="Give its tables one by one instead: ITEMS --interactions LOG ...",
-            )
-        data = Dataset.read(items, **options, **({"reader": reader} if reader else {}))
+            raise DataError("a folder is read whole.", hint="Give the files one by one instead.", file=str(items))
+        data = Dataset.read(items, **options)
+    elif reader is not None:
+        if interactions or queries or judgments or impressions:
+            raise DataError("--reader reads one file or folder whole.", hint="Leave it out to name several files.")
+        data = Dataset.read(items, **options)
     else:
         from itemspace.data.tables import read_tables
 
@@ -74,6 +80,11 @@ def demo(
     seed: Annotated[int, typer.Option(help="The shop's seed.")] = 0,
 ) -> None:
     """A generated shop: write its files, build, evaluate, search, recommend."""
+    for name, value in (("items", items), ("users", users)):
+        if value < 100:
+            raise RequestError(f"--{name} is at least 100, got {value}: a smaller shop has nothing to measure.")
+    if seed < 0:
+        raise RequestError(f"--seed is a whole number of at least 0, got {seed}.")
     from itemspace.cli.demo import run
 
     run(folder, items=items, users=users, seed=seed)

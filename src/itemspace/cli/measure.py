@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from itemspace.cli.ask import JSONOption, SpacePath
+from itemspace.core.errors import RequestError
 
 
 def evaluate(
@@ -48,6 +49,8 @@ def bench(
     from itemspace.cli.sources import id_list
     from itemspace.evaluate.benches import run_bench
 
+    if seeds < 1:
+        raise RequestError(f"--seeds is a whole number of at least 1, got {seeds}.")
     report = run_bench(family, data, seeds=range(seeds), arms=id_list(arms) or None)
     if as_json:
         print_json(report.to_json())

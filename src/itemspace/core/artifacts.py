@@ -47,6 +47,7 @@ _RESERVED = ("type", "format", "itemspace", "created", "checksums")
 _NAME = re.compile(r"^\d{6,}$")
 _TEMPORARY = ".writing-"
 _DEAD = ".removing-"
+_WAY_OUT = " Restore it from a copy, or build it again."
 
 
 class Artifact:
@@ -89,8 +90,13 @@ class Artifact:
             name for name in strangers if name not in ("LOCK", "generations", *beside) and not name.startswith(".")
         ]
         if strangers:
-            raise ArtifactError(f"{made.path} is not empty and not an artifact (it holds {min(strangers)}).")
-        (made.path / "generations").mkdir(parents=True, exist_ok=True)
+            raise ArtifactError(
+                f"{made.path} is not empty and not an artifact (it holds {min(strangers)}). Choose another path."
+            )
+        try:
+            (made.path / "generations").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"{made.path} cannot be made: {error.strerror}. Choose another path.") from None
         fsync_folder(made.path)
         fsync_folder(made.path.absolute().parent)
         return made
@@ -157,7 +163,7 @@ class Artifact:
             except FileNotFoundError:
                 if self._current() != current:
                     continue  # replaced and pruned in between: read the newer one
-                raise ArtifactError(f"{folder / 'manifest.json'} is missing.") from None
+                raise ArtifactError(f"{folder / 'manifest.json'} is missing.{_WAY_OUT}") from None
             fcntl.flock(handle, fcntl.LOCK_SH)
             if not _same_file(handle, folder / "manifest.json"):
                 os.close(handle)
@@ -175,16 +181,21 @@ class Artifact:
 
     def _current(self) -> dict[str, Any]:
         if not self.path.exists():
-            raise ArtifactError(f"{self.path} does not exist.")
+            raise ArtifactError(f"{self.path} does not exist. Check the path.")
+        if not self.path.is_dir():
+            raise ArtifactError(f"{self.path} is a file; an artifact is a folder. Check the path.")
         if not (self.path / "CURRENT").exists():
             if (self.path / "generations").is_dir():
                 raise ArtifactError(
                     f"{self.path} holds no finished generation: its writer did not finish. Build it again."
                 )
-            raise ArtifactError(f"{self.path} is not an itemspace artifact: it has no CURRENT file.")
-        current = read_json(self.path / "CURRENT")
+            raise ArtifactError(f"{self.path} is not an itemspace artifact: it has no CURRENT file. Check the path.")
+        try:
+            current = read_json(self.path / "CURRENT")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}{_WAY_OUT}") from None
         if not isinstance(current, dict) or not _NAME.match(str(current.get("generation", ""))):
-            raise ArtifactError(f"{self.path / 'CURRENT'} is damaged: it names no generation.")
+            raise ArtifactError(f"{self.path / 'CURRENT'} is damaged: it names no generation.{_WAY_OUT}")
         return current
 
     def _checked(self, folder: Path, handle: int, current: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +206,7 @@ class Artifact:
         except ValueError:
             manifest = None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-            raise ArtifactError(f"{folder / 'manifest.json'} is damaged: it is not a manifest.")
+            raise ArtifactError(f"{folder / 'manifest.json'} is damaged: it is not a manifest.{_WAY_OUT}")
         # Type and format come before the checksum: a newer layout may well differ in everything else.
         if manifest.get("type") != self.type:
             raise ArtifactError(f"{self.path} is of type {manifest.get('type')!r}, not {self.type!r}.")
@@ -206,16 +217,18 @@ class Artifact:
                 f'Install a newer one:\n  pip install "itemspace>={manifest.get("itemspace")}"'
             )
         if "manifest" in current and hashlib.sha256(raw).hexdigest() != current["manifest"]:
-            raise ArtifactError(f"{folder / 'manifest.json'} is damaged: its checksum does not match.")
+            raise ArtifactError(f"{folder / 'manifest.json'} is damaged: its checksum does not match.{_WAY_OUT}")
         for name, entry in manifest.get("checksums", {}).items():
             if name.startswith(self._derived):
                 continue
             try:
                 size = (folder / name).stat().st_size
             except OSError:
-                raise ArtifactError(f"{folder / name} is missing.") from None
+                raise ArtifactError(f"{folder / name} is missing.{_WAY_OUT}") from None
             if size != entry["size"]:
-                raise ArtifactError(f"{folder / name} is damaged: {size:,} bytes instead of {entry['size']:,}.")
+                raise ArtifactError(
+                    f"{folder / name} is damaged: {size:,} bytes instead of {entry['size']:,}.{_WAY_OUT}"
+                )
         return manifest
 
     def verify(self) -> None:
@@ -227,9 +240,9 @@ class Artifact:
         for name, entry in self.manifest.get("checksums", {}).items():
             path = self.folder / name
             if not path.is_file():
-                raise ArtifactError(f"{path} is missing.")
+                raise ArtifactError(f"{path} is missing.{_WAY_OUT}")
             if _sha256(path) != entry["sha256"]:
-                raise ArtifactError(f"{path} is damaged: its checksum does not match.")
+                raise ArtifactError(f"{path} is damaged: its checksum does not match.{_WAY_OUT}")
 
     @contextmanager
     def write(self, *, manifest: Mapping[str, Any]) -> Iterator[Path]:

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     Filter: TypeAlias = str | Expression | Selection | None
 
 
+MOST = 10_000_000
+"""The largest k or offset: room for it is made whether or not so many items match."""
+
+
 def check_k(k: int) -> None:
-    """Refuse a k that is not a whole number of at least 1.
+    """Refuse a k that is not a whole number from 1 to `MOST`.
 
     Raises:
         RequestError: says what was given.
     """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise RequestError(f"k is how many hits to return: a whole number of at least 1, got {k!r}.")
+        raise RequestError(f"k is how many hits to return: a whole number of at least 1, got {_plain(k)!r}.")
+    if k > MOST:
+        raise RequestError(f"k is at most {MOST:,}, got {k:,}. To read a whole catalogue, use `space.catalog`.")
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def compiled(expression: Filter, catalog: Catalog | None) -> Selection | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from itemspace.core.errors import DataError, SchemaError
+from itemspace.core.errors import DataError, SchemaError, shown
 from itemspace.core.hashing import fingerprint
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.schema import Schema
@@ -167,6 +167,37 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         column = table.column(entry.name)
         try:
             columns.append(column.cast(entry.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"{error} (the catalogue has {entry.type})", column=entry.name) from None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            row = first_unfit(column, entry.type)
+            value = column[row].as_py()
+            hint = "Correct it, or leave it out where it is not known."
+            raise DataError(f"{unfit(value, entry.type)}.", row=row + 1, column=entry.name, hint=hint) from None
     return pa.table(columns, schema=schema)
+
+
+def first_unfit(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> int:
+    """The first row whose value cannot be cast to `kind`. Halving: a slice fails when and only when one of it does."""
+    low, high = 0, len(column)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            column.slice(low, middle - low).cast(kind)
+            low = middle
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            high = middle
+    return low
+
+
+def unfit(value: object, kind: pa.DataType) -> str:
+    """In words: `value` is not what a column of `kind` holds."""
+    if pa.types.is_integer(kind):
+        what = "a whole number" if isinstance(value, float) else "a number"
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        what = "a number"
+    elif pa.types.is_boolean(kind):
+        what = "true or false"
+    elif pa.types.is_temporal(kind):
+        what = "a date or time such as 2024-05-31"
+    else:
+        what = f"of the column's type, {kind}"
+    return f'"{shown(value)}" is not {what}'

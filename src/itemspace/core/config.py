@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from itemspace.core.errors import RecipeError, nearest
+from itemspace.core.errors import RecipeError, nearest, shown
 
 
 class Config(BaseModel):
@@ -31,13 +31,58 @@ class Config(BaseModel):
             for item in error.errors():
                 key = ".".join(str(part) for part in item["loc"])
                 if item["type"] == "extra_forbidden":
-                    valid = list(cls.model_fields)
-                    hint = nearest(key, valid) or f" Valid keys: {', '.join(valid) or 'none'}."
+                    valid = _keys(cls, item["loc"][:-1])
+                    hint = nearest(str(item["loc"][-1]), valid) or f" Valid keys: {', '.join(valid) or 'none'}."
                     problems.append(f"unknown key `{key}`.{hint}")
                 else:
-                    problems.append(f"`{key}`: {item['msg']}, got {item.get('input')!r}.")
+                    problems.append(f"`{key}` {_told(dict(item))}, got {shown(repr(item.get('input')))}.")
             place = f"{where}: " if where else ""
             raise RecipeError(place + "\n".join(problems)) from None
+
+
+_PLAIN = {
+    "int": "should be a whole number",
+    "float": "should be a number",
+    "finite": "should be a finite number",
+    "bool": "should be true or false",
+    "string": "should be text",
+    "list": "should be a list",
+    "tuple": "should be a list",
+    "dict": "should be a table of keys and values",
+    "model": "should be a table of keys and values",
+}
+
+
+def _told(problem: dict[str, Any]) -> str:
+    """A validation problem in the words of someone who writes TOML."""
+    kind, limits = str(problem["type"]), problem.get("ctx", {})
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return f"does not fit: {limits['error']}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return f"should be at {'least' if kind.startswith('g') else 'most'} {limits.get('ge', limits.get('le'))}"
+    if kind == "too_short":
+        return (
+            f"should have at least {limits['min_length']} entries"
+            if limits["min_length"] > 1
+            else "should not be empty"
+        )
+    said = str(problem["msg"])
+    return _PLAIN.get(kind.split("_")[0], said.replace("Input should", "should"))
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys that the configuration at `path` inside `model` has."""
+    for step in path:
+        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        inner = [
+            t for t in (annotation, *typing.get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)
+        ]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
 
 
 class Component:
@@ -107,12 +152,12 @@ def load_object(path: str) -> Any:
         RecipeError: the module or the name does not exist.
     """
     module, _, name = path.partition(":")
-    if not name:
+    if not name or not module or module.startswith("."):
         raise RecipeError(f'"{path}" is not an import path; write "package.module:Name".')
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f'cannot load "{path}": {error}.') from error
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f'cannot load "{shown(path)}": {error}.') from error
     return found

@@ -100,6 +100,13 @@ class MissingExtraError(ItemspaceError, ImportError):
     """An optional back end is not installed; the message carries the one line that installs it."""
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message can show it: control characters and half characters escaped, cut after `most` characters."""
+    text = str(value)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1])
+    return text if len(text) <= most else text[:most] + "..."
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The hint " Did you mean `x`?" for a misspelt name, or an empty string when nothing is close."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)

@@ -12,7 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from itemspace.core.errors import ArtifactError
+from itemspace.core.errors import ArtifactError, shown
+
+
+def as_path(given: object) -> Path:
+    """A path a file system can have.
+
+    Raises:
+        ArtifactError: not text or a path, empty, or with characters or a length no file name has.
+    """
+    if not isinstance(given, (str, os.PathLike)) or not str(given):
+        raise ArtifactError(f"a path is text or a Path, got {given!r}.")
+    path = Path(given)
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f'"{shown(path)}" cannot be a path: {getattr(error, "strerror", None) or error}.') from None
+    return path
 
 
 def fsync_file(path: Path) -> None:

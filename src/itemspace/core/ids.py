@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itemspace.core.errors import DataError, RequestError, nearest
+from itemspace.core.errors import DataError, RequestError, nearest, shown
 from itemspace.core.hashing import ROW_ORDER_SALT, TIE_SALT, hash_strings, splitmix64
 
 
@@ -79,7 +79,7 @@ class Ids:
         if isinstance(externals, pa.ChunkedArray):
             externals = externals.combine_chunks()
         if not isinstance(externals, pa.Array):
-            externals = pa.array([str(e) for e in externals], pa.large_string())
+            externals = _texts([str(e) for e in externals])
         wanted = externals.cast(pa.large_string())
         if len(wanted) == 0 or len(self) == 0:
             return np.full(len(wanted), -1, np.int32)
@@ -105,10 +105,11 @@ class Ids:
         missing = np.flatnonzero(rows < 0)
         if len(missing):
             first = list(externals)[int(missing[0])]
-            first = first.as_py() if isinstance(first, pa.Scalar) else str(first)
-            known = self.values[:50_000].to_pylist() if len(self) <= 50_000 else []
+            first = str(first.as_py() if isinstance(first, pa.Scalar) else first)
+            known = self.values[:50_000].to_pylist() if len(self) <= 50_000 and len(first) < 200 else []
             count = f" ({len(missing):,} IDs are unknown)" if len(missing) > 1 else ""
-            raise RequestError(f'unknown {self.kind} "{first}"{count}.{nearest(first, known)}')
+            hint = nearest(first, known) or " Check the spelling; upper and lower case differ."
+            raise RequestError(f'unknown {self.kind} "{shown(first)}"{count}.{hint}')
         return rows
 
     def decode(self, rows: Iterable[int] | np.ndarray) -> list[str | None]:
@@ -133,13 +134,51 @@ class Ids:
         return pairs
 
 
-def string_ids(values: Any) -> pa.Array:
-    """Whatever an ID column holds (integers, strings, dictionaries) as large strings, the external form."""
+def _texts(values: list[str]) -> pa.Array:
+    """Texts as an array; null where a text is no valid Unicode, which no ID can be: no file could hold it."""
+    try:
+        return pa.array(values, pa.large_string())
+    except UnicodeEncodeError:
+        whole = [value.encode("utf-8", "replace").decode("utf-8") == value for value in values]
+        return pa.array([v if ok else None for v, ok in zip(values, whole, strict=True)], pa.large_string())
+
+
+def string_ids(values: Any, *, column: str | None = None) -> pa.Array:
+    """Whatever an ID column holds (integers, strings, dictionaries) as large strings, the external form. NaN is missing.
+
+    Raises:
+        DataError: a value is neither text nor a whole number; names `column` where it is given.
+    """
+    if not isinstance(values, (pa.Array, pa.ChunkedArray)):
+        try:
+            values = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
+            values = _texts([str(value) for value in values])
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    if not isinstance(array, pa.Array):
-        array = pa.array(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_floating(array.type):
-        array = array.cast(pa.int64())  # "17.0" is what a nullable integer column becomes; refuse fractions
-    return array.cast(pa.large_string())
+    kind = array.type
+    if pa.types.is_floating(kind):
+        # "17.0" is what a nullable integer column becomes; a fraction is no ID.
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, kind), array)
+        broken = np.flatnonzero(np.asarray(pc.not_equal(pc.floor(array), array).fill_null(False)) | ~_int64(array))
+        if len(broken):
+            row = int(broken[0])
+            raise DataError(
+                f"{array[row].as_py()} is not an ID: IDs are text or whole numbers.",
+                row=row + 1,
+                column=column,
+                count=len(broken),
+            )
+        array = array.cast(pa.int64())
+    if pa.types.is_boolean(kind) or pa.types.is_nested(kind):
+        raise DataError(f"values of type {kind} are not IDs: IDs are text or whole numbers.", column=column)
+    try:
+        return array.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"values of type {kind} are not IDs: IDs are text or whole numbers.", column=column) from None
+
+
+def _int64(values: pa.Array) -> np.ndarray:
+    """Where floats lie in the range of 64-bit integers (null does) [n]."""
+    return np.asarray(pc.less(pc.abs(values.cast(pa.float64())), 2.0**63).fill_null(True))

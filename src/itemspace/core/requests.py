@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from itemspace.core.errors import RequestError
+from itemspace.core.errors import RequestError, shown
 from itemspace.core.ragged import Ragged
 from itemspace.core.vectors import Vectors
 
@@ -22,6 +22,15 @@ class History:
     times: Ragged | None = None
     events: Ragged | None = None
     event_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("items", "times", "events"):
+            value = getattr(self, name)
+            if not isinstance(value, Ragged) and (value is not None or name == "items"):
+                raise RequestError(
+                    f"the {name} of a history are a Ragged, got {_described(value)}. "
+                    "Requests.histories([[3, 17], [5]]) makes requests from lists of item rows."
+                )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -69,6 +78,10 @@ class Requests:
     exclude: Ragged | None = None
 
     def __post_init__(self) -> None:
+        for name, (fits, told) in _COLUMNS.items():
+            value = getattr(self, name)
+            if value is not None and not fits(value):
+                raise RequestError(f"`{name}` is {told}; got {_described(value)}.")
         sizes = {f.name: _size(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None}
         if not sizes:
             raise RequestError("an empty request: give a text, a history, a user, an item or a vector.")
@@ -78,14 +91,33 @@ class Requests:
 
     @classmethod
     def texts(cls, texts: Sequence[str], **columns: Any) -> Requests:
-        """Search queries."""
+        """Search queries.
+
+        Raises:
+            RequestError: not a sequence of texts. One text by itself is refused: it is a sequence of letters.
+        """
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise RequestError(
+                f'a batch of queries is a sequence of texts, such as ["boots"]; got {_described(texts)}.'
+            )
         return cls(text=tuple(texts), **columns)
 
     @classmethod
     def histories(cls, items: Ragged | Sequence[Sequence[int] | np.ndarray], **columns: Any) -> Requests:
-        """Recommendation requests from histories of item rows, oldest first."""
-        ragged = items if isinstance(items, Ragged) else Ragged.from_lists(items)
-        return cls(history=History(ragged), **columns)
+        """Recommendation requests from histories of item rows, oldest first.
+
+        Raises:
+            RequestError: not a sequence of sequences of whole numbers.
+        """
+        if isinstance(items, Ragged):
+            return cls(history=History(items), **columns)
+        try:
+            rows = [np.asarray(one) for one in items]
+        except (TypeError, ValueError):
+            rows = [np.array("")]
+        if not all(one.ndim == 1 and (one.dtype.kind in "iu" or len(one) == 0) for one in rows):
+            raise RequestError(f"histories are lists of item rows, such as [[3, 17], [5]]; got {_described(items)}.")
+        return cls(history=History(Ragged.from_lists(rows)), **columns)
 
     def __len__(self) -> int:
         return next(_size(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None)
@@ -139,3 +171,32 @@ class Requests:
 
 def _size(value: Any) -> int:
     return value.num_rows if isinstance(value, pa.Table) else len(value)
+
+
+def _described(value: Any) -> str:
+    return f"{type(value).__name__} {shown(repr(value))}"
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(text is None or isinstance(text, str) for text in value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu"
+
+
+_COLUMNS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "text": (_texts, "a tuple of texts"),
+    "image": (lambda value: isinstance(value, tuple), "a tuple with a picture for each request"),
+    "audio": (lambda value: isinstance(value, tuple), "a tuple with a sound for each request"),
+    "vector": (lambda value: isinstance(value, Vectors), "Vectors, which know their space, such as Dense(values, space)"),
+    "instruction": (_texts, "a tuple of texts"),
+    "liked": (lambda value: isinstance(value, Ragged), "a Ragged of item rows"),
+    "disliked": (lambda value: isinstance(value, Ragged), "a Ragged of item rows"),
+    "history": (lambda value: isinstance(value, History), "a History; Requests.histories makes one from lists of item rows"),
+    "user": (_whole, "an array of user rows, -1 where unknown"),
+    "context": (lambda value: isinstance(value, pa.Table), "an Arrow table with a row for each request"),
+    "as_of": (_whole, "an array of Unix seconds"),
+    "exclude": (lambda value: isinstance(value, Ragged), "a Ragged of item rows"),
+}  # fmt: skip
+"""What each column of `Requests` must be, and that in words."""

@@ -71,8 +71,13 @@ class Schema:
         return iter(self.kinds.items())
 
     def __getitem__(self, column: str) -> Kind:
+        if not isinstance(column, str):
+            raise SchemaError(f"a column is given by its name, not as {column!r}.", nothing_written=False)
         if column not in self.kinds:
-            raise SchemaError(f"no column `{column}`.{nearest(column, self.kinds)} Columns: {', '.join(self.kinds)}.")
+            raise SchemaError(
+                f"no column `{column}`.{nearest(column, self.kinds)} Columns: {', '.join(self.kinds)}.",
+                nothing_written=False,
+            )
         return self.kinds[column]
 
     def to_json(self) -> dict[str, str]:

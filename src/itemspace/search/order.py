@@ -45,7 +45,7 @@ def sort_ranks(catalog: Catalog, sort: str | Sequence[str]) -> list[np.ndarray]:
 def _ranks(catalog: Catalog, name: str, descending: bool) -> np.ndarray:
     kind = catalog.schema[name]
     if kind not in SORTABLE:
-        raise RequestError(f"`{name}` is a {kind} column, which has no order; sort by {', '.join(SORTABLE)} columns.")
+        raise RequestError(f"`{name}` is of kind {kind}, which has no order; sort by {', '.join(SORTABLE)} columns.")
     column = catalog.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from itemspace.core.asking import MOST
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Retriever
 from itemspace.core.errors import ContractError, RequestError
@@ -46,6 +47,8 @@ class PageRequest:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise RequestError(f"{name} is a whole number of at least {least}, got {value!r}.")
+            if value > MOST:
+                raise RequestError(f"{name} is at most {MOST:,}, got {value:,}. Narrow the search by a filter instead.")
 
     @property
     def end(self) -> int:

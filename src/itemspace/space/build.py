@@ -53,7 +53,17 @@ class Build:
         self.columns = parts.words_of(self.data.catalog, self.recipe)
         self.readable = parts.readable(self.data.catalog, self.columns)
         if len(self.data.catalog) == 0:
-            raise DataError("the catalogue is empty", hint="A Space needs at least one item.")
+            raise DataError("the catalogue is empty.", hint="A Space needs at least one item.")
+        if self.recipe.system is not None:
+            load_object("itemspace.systems.registry:find")(self.recipe.system)  # refuses an unknown slug
+        searched = self.columns and (self.recipe.lexical is not None or self.recipe.encoder is not None)
+        recommended = self.recipe.recommender is not None and self.data.interactions is not None
+        if not searched and not recommended and self.recipe.system is None:
+            raise DataError(
+                "nothing would be built: the items have no column of words to search and there are no events "
+                "to recommend from.",
+                hint="Name the columns with words (text = [...] in the recipe), or give interactions.",
+            )
 
     def run(self, *, replace: bool) -> None:
         """Build, or go on with a killed build of the same data and recipe.

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from itemspace.core.catalog import Catalog, conform
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import DataError, SchemaError, nearest
+from itemspace.core.errors import DataError, SchemaError, nearest, shown
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.interactions import Interactions
 from itemspace.core.vectors import Dense
+from itemspace.data.columns import unix_seconds
 from itemspace.space.build import VECTORS
 from itemspace.space.given import load_impressions, load_queries
+from itemspace.space.given_rows import as_table
 from itemspace.space.live import Live
 from itemspace.store.contract import EVENT_SCHEMA, Store
 
+_TIMES = "Times are Unix seconds, timestamps, or dates such as 2024-05-31."
 _EVENT_NAMES = {
     "user": ("user", "user_id", "userid", "customer_id"),
     "item": ("item", "item_id", "itemid", "product_id", "id"),
@@ -28,31 +32,16 @@ _EVENT_NAMES = {
 }
 
 
-def as_table(given: Any) -> pa.Table:
-    """A table from a table, a catalogue, or dictionaries.
-
-    Raises:
-        DataError: the rows cannot be put into columns.
-    """
-    if isinstance(given, pa.Table):
-        return given
-    if isinstance(given, Catalog):
-        return given.table
-    if isinstance(given, Mapping):
-        given = [given]
-    try:
-        names = list(dict.fromkeys(name for row in given for name in row))
-        return pa.table({name: pa.array([row.get(name) for row in given]) for name in names})
-    except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError) as error:
-        raise DataError(f"these rows do not make columns: {error}", hint="Give a table or dictionaries.") from None
-
-
-def add(live: Live, store: Store, table: pa.Table) -> int:
-    """New or replaced items."""
+def add(live: Live, store: Store, items: Any) -> int:
+    """New or replaced items. No rows at all change nothing."""
     catalog = live.catalog
+    table = as_table(items, catalog.table.schema)
+    if not table.column_names and not items:
+        return 0
     _known_columns(catalog, table)
-    whole = conform(table, catalog.table.schema)
-    rows, names = _rows(catalog, whole)
+    rows, names = _rows(catalog, table)
+    at = table.column_names.index(catalog.schema.id)
+    whole = conform(table.set_column(at, catalog.schema.id, names), catalog.table.schema)
     fresh = np.flatnonzero(rows < 0)
     rows[fresh] = len(catalog) + np.arange(len(fresh), dtype=np.int32)
     if len(rows):
@@ -60,25 +49,30 @@ def add(live: Live, store: Store, table: pa.Table) -> int:
     return len(rows)
 
 
-def update(live: Live, store: Store, table: pa.Table) -> int:
-    """Some columns of known items."""
+def update(live: Live, store: Store, items: Any) -> int:
+    """Some columns of known items. No rows at all change nothing."""
     catalog = live.catalog
+    table = as_table(items, catalog.table.schema, alike=True)
+    if not table.column_names and not items:
+        return 0
     _known_columns(catalog, table)
     rows, names = _rows(catalog, table)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         first = names[int(unknown[0])].as_py()
         raise DataError(
-            f'there is no item "{first}" to update',
+            f'there is no item "{shown(first)}" to update.',
             row=int(unknown[0]) + 1,
             column=catalog.schema.id,
             count=len(unknown),
             hint="Add new items with `add`.",
         )
     changed = [name for name in table.column_names if name != catalog.schema.id]
-    if not changed or not len(rows):
-        raise DataError("nothing to change: give the ID and at least one other column")
-    wanted = pa.schema([field for field in catalog.table.schema if field.name in table.column_names])
+    if not changed:
+        raise DataError("nothing to change.", hint="Give the ID and at least one other column.")
+    if not len(rows):
+        return 0
+    wanted = pa.schema([field for field in catalog.table.schema if field.name in changed])
     part = conform(table, wanted)
     if not set(changed) & set(live.columns):
         store.update_items(rows, part.select(changed))
@@ -92,7 +86,7 @@ def update(live: Live, store: Store, table: pa.Table) -> int:
 
 def remove(live: Live, store: Store, items: Sequence[str]) -> int:
     """Items that leave. Naming one twice, or one that has left, counts once or not at all."""
-    rows = np.unique(live.catalog.rows([str(item) for item in items]))
+    rows = np.unique(live.catalog.rows(items))
     if live.catalog.live is not None:
         rows = rows[live.catalog.live[rows]]
     if len(rows):
@@ -100,48 +94,71 @@ def remove(live: Live, store: Store, items: Sequence[str]) -> int:
     return len(rows)
 
 
-def log(live: Live, store: Store, table: pa.Table, now: int) -> int:
-    """Events; a missing time is `now` (Unix seconds)."""
-    columns: dict[str, Any] = {}
-    lowered = {name.lower(): name for name in table.column_names}
-    used = set()
-    for column, names in _EVENT_NAMES.items():
-        found = next((lowered[name] for name in names if name in lowered), None)
-        if found is not None:
-            columns[column] = table.column(found)
-            used.add(found)
+def log(live: Live, store: Store, events: Any, now: int) -> int:
+    """Events; a missing time is `now` (Unix seconds). No rows at all change nothing."""
+    table = as_table(events)
+    if not table.column_names and not events:
+        return 0
+    columns = _event_columns(table)
     for column in ("user", "item"):
-        if column not in columns:
-            raise SchemaError(
-                f"events need a `{column}` column; these have {', '.join(table.column_names) or 'none'}.",
-                hint=f"Names that are understood: {', '.join(_EVENT_NAMES[column])}.",
-            )
-        columns[column] = string_ids(columns[column])
-    ignored = [name for name in table.column_names if name not in used]
-    if ignored:
-        hint = nearest(ignored[0], EVENT_SCHEMA.names)
-        raise SchemaError(f"events have no column `{ignored[0]}`.{hint} Columns: {', '.join(EVENT_SCHEMA.names)}.")
+        columns[column] = _present(string_ids(columns[column], column=column), column)
     rows = live.catalog.ids.find(columns["item"])
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         first = columns["item"][int(unknown[0])].as_py()
-        told = "the item is missing" if first is None else f'there is no item "{first}"'
-        raise DataError(told, row=int(unknown[0]) + 1, column="item", count=len(unknown), hint="Add the item first.")
+        raise DataError(
+            f'there is no item "{shown(first)}".',
+            row=int(unknown[0]) + 1,
+            column="item",
+            count=len(unknown),
+            hint="Add the item first.",
+        )
     columns["time"] = _seconds(columns.get("time"), len(rows), now)
     fields = [field for field in EVENT_SCHEMA if field.name in columns]
-    store.append_events(conform(pa.table(columns), pa.schema(fields)))
+    made = conform(pa.table(columns), pa.schema(fields))
+    if len(rows):
+        store.append_events(made)
     return len(rows)
 
 
+def _event_columns(table: pa.Table) -> dict[str, Any]:
+    """The columns of a table of events by what they say: user and item always, each said by one column."""
+    columns: dict[str, Any] = {}
+    used: set[str] = set()
+    for column, names in _EVENT_NAMES.items():
+        found = [name for name in table.column_names if name.lower() in names]
+        if len(found) > 1:
+            raise SchemaError(f"the columns `{found[0]}` and `{found[1]}` both say the {column}.", hint="Give one.")
+        if not found and column in ("user", "item"):
+            raise SchemaError(
+                f"events need a column `{column}`; these have {', '.join(table.column_names) or 'none'}.",
+                hint=f"Names that are understood: {', '.join(names)}.",
+            )
+        if found:
+            columns[column] = table.column(found[0])
+            used.add(found[0])
+    ignored = [name for name in table.column_names if name not in used]
+    if ignored:
+        hint = nearest(ignored[0], EVENT_SCHEMA.names)
+        raise SchemaError(f"events have no column `{ignored[0]}`.{hint} Columns: {', '.join(EVENT_SCHEMA.names)}.")
+    return columns
+
+
 def _seconds(column: Any, count: int, now: int) -> pa.Array:
-    if column is None:
+    if column is None or pa.types.is_null(column.type):
         return pa.array(np.full(count, now), pa.int64())
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("s"))
-    try:
-        return column.cast(pa.int64(), safe=False).fill_null(now)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{error}", column="time", hint="Times are Unix seconds or timestamps.") from None
+    kind = column.type
+    if pa.types.is_boolean(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
+        raise DataError(f'"{shown(column[0].as_py())}" is not a time.', row=1, column="time", hint=_TIMES)
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    seconds, problems, _ = unix_seconds(array)
+    (absent, *_), *wrong = problems
+    for where, told, _hint in wrong:
+        if where.any():
+            row = int(np.flatnonzero(where)[0])
+            said = told.replace("{value}", shown(array[row].as_py()))
+            raise DataError(f"{said}.", row=row + 1, column="time", count=int(where.sum()), hint=_TIMES)
+    return pa.array(np.where(absent, now, seconds), pa.int64())
 
 
 def _known_columns(catalog: Catalog, table: pa.Table) -> None:
@@ -149,27 +166,36 @@ def _known_columns(catalog: Catalog, table: pa.Table) -> None:
         if name not in catalog.schema.kinds:
             hint = nearest(name, catalog.schema.kinds)
             raise SchemaError(
-                f"the catalogue has no column `{name}`.{hint} Columns: {', '.join(catalog.schema.kinds)}."
+                f"the catalogue has no column `{shown(name)}`.{hint} Columns: {', '.join(catalog.schema.kinds)}."
             )
     if catalog.schema.id not in table.column_names:
-        raise SchemaError(f"the ID column `{catalog.schema.id}` is missing.")
+        raise SchemaError(f"the ID column `{catalog.schema.id}` is missing.", hint="Give every row its ID.")
 
 
 def _rows(catalog: Catalog, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
     """Rows [n] (-1 unknown) and external IDs of a table of items; every ID present and given once."""
-    names = string_ids(table.column(catalog.schema.id))
-    if names.null_count:
-        row = int(np.flatnonzero(np.asarray(names.is_null()))[0])
-        raise DataError("the item ID is missing", row=row + 1, column=catalog.schema.id, count=names.null_count)
+    names = _present(string_ids(table.column(catalog.schema.id), column=catalog.schema.id), catalog.schema.id)
     twice = Ids(names).duplicates()
     if twice:
         first, again = twice[0]
         raise DataError(
-            f'the ID "{names[first].as_py()}" is given twice (rows {first + 1:,} and {again + 1:,})',
+            f'the ID "{shown(names[first].as_py())}" is given twice (rows {first + 1:,} and {again + 1:,}).',
             column=catalog.schema.id,
             count=len(twice),
+            hint="Keep one row per item.",
         )
     return catalog.ids.find(names), names
+
+
+def _present(names: pa.Array, column: str) -> pa.Array:
+    """IDs [n], none of them missing or blank."""
+    absent = np.asarray(names.is_null()) | np.asarray(pc.equal(pc.utf8_trim_whitespace(names), "").fill_null(True))
+    if absent.any():
+        row = int(np.flatnonzero(absent)[0])
+        raise DataError(
+            "the ID is missing.", row=row + 1, column=column, count=int(absent.sum()), hint="Give every row an ID."
+        )
+    return names
 
 
 def _vectors(live: Live, items: Catalog) -> dict[str, np.ndarray | None] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,15 +17,16 @@ from itemspace.core.asking import check_k
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Index, Retriever
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import ArtifactError, RequestError, nearest
+from itemspace.core.errors import ArtifactError, FormatVersionError, RequestError, nearest
+from itemspace.core.files import as_path
 from itemspace.core.hits import Hits
 from itemspace.core.plugins import find
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import History, Requests
 from itemspace.recipe import Recipe
 from itemspace.search import FacetRequest, PageRequest, answer
+from itemspace.space import asked as given
 from itemspace.space import changes, reasons
-from itemspace.space.asked import recommendation_requests
 from itemspace.space.build import Build
 from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
@@ -41,6 +43,20 @@ if TYPE_CHECKING:
 
 def _quiet(_: str) -> None:
     return
+
+
+@contextmanager
+def _readable(home: Path) -> Iterator[None]:
+    """Turn what reading a damaged file raises into one error that says what to do about it."""
+    try:
+        yield
+    except FormatVersionError:
+        raise
+    except (ArtifactError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{home} cannot be read ({str(error).rstrip('.')}).\n"
+            "  Restore it from a copy, or build it again with replace=True (--replace)."
+        ) from error
 
 
 class Space:
@@ -86,10 +102,15 @@ class Space:
             RecipeError: the recipe does not say something buildable.
             ArtifactError: `path` is taken, or another process builds there.
         """
-        plan = Recipe.load(recipe)
+        plan, home = Recipe.load(recipe), as_path(path)
+        if not isinstance(data, Dataset):
+            raise RequestError(
+                f"a Space is built from a Dataset, got {type(data).__name__}. Read one: Dataset.read(folder), or "
+                "read_tables(items_file) from itemspace.data.tables."
+            )
         if system is not None:
-            plan = plan.model_copy(update={"system": system})
-        Build(data, Path(path), plan, say).run(replace=replace)
+            plan = Recipe.load(plan.to_toml_dict() | {"system": system})
+        Build(data, home, plan, say).run(replace=replace)
         return cls.open(path)
 
     @classmethod
@@ -100,16 +121,18 @@ class Space:
             ArtifactError: there is no Space at `path`, or it is damaged.
             FormatVersionError: a newer itemspace built it; the message names the version.
         """
-        home = Path(path)
+        home = as_path(path)
         if (home / "stages").exists() and not (home / "CURRENT").exists():
             raise ArtifactError(
                 f"{home}: its build did not finish. Run the same build again; it goes on where it stopped."
             )
         artifact = Artifact.open(home, type=TYPE, format=FORMAT, derived=DERIVED)
         manifest = artifact.manifest
-        store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
+        with _readable(home):
+            store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
         try:
-            return cls(artifact, store, Live.load(artifact, store))
+            with _readable(home):
+                return cls(artifact, store, Live.load(artifact, store))
         except BaseException:
             store.close()
             raise
@@ -164,8 +187,12 @@ class Space:
             RequestError: the Space has no such part.
         """
         made = self._live.retrievers
-        if by is None:
-            by = next((name for name in ("system", "hybrid", "lexical", "dense") if name in made), "hybrid")
+        if by is not None:
+            by = given.name(by, "`by`")
+        elif set(made) == {"browse"}:
+            raise RequestError("this Space has no words to search by; leave the query blank to list its items.")
+        else:
+            by = next(name for name in ("system", "hybrid", "lexical", "dense") if name in made)
         if by not in made:
             known = [name for name in made if name != "browse"]
             raise RequestError(f"this Space does not search by `{by}`.{nearest(by, known)} It has: {', '.join(known)}.")
@@ -218,19 +245,14 @@ class Space:
             FilterError: `where` does not parse or fit. RequestError: an impossible k, offset, sort, facet or `by`.
         """
         check_k(k)
-        texts = [query] if isinstance(query, str) else list(query)
-        if not texts or not all(isinstance(text, str) for text in texts):
-            raise RequestError("a search query is a text, or a sequence of texts.")
-        asked = Requests.texts(texts)
-        if facets is not None and not isinstance(facets, FacetRequest):
-            facets = FacetRequest((facets,) if isinstance(facets, str) else tuple(facets))
-        page = PageRequest(limit=k, offset=offset, sort=sort, group_by=group_by, facets=facets)
+        texts = given.texts(query)
+        page = PageRequest(
+            limit=k, offset=offset, sort=given.sorting(sort), group_by=group_by, facets=given.facets(facets)
+        )
         with self._lock.read():
-            blank = np.array([not text.strip() for text in texts])
-            if blank.any() and not blank.all():
-                raise RequestError("a batch of queries has some blank ones; ask them separately.")
-            retriever = self._live.retrievers["browse"] if blank.all() else self.retriever(by)
-            hits = answer(retriever, asked, page, where)
+            blank = not texts[0].strip()
+            retriever = self._live.retrievers["browse"] if blank and by is None else self.retriever(by)
+            hits = answer(self._live.retrievers["browse"] if blank else retriever, Requests.texts(texts), page, where)
         return hits if explain else replace(hits, explanation=None)
 
     def recommend(
@@ -253,7 +275,7 @@ class Space:
         """
         check_k(k)
         with self._lock.read():
-            requests, notes = recommendation_requests(self._live, history, user)
+            requests, notes = given.recommendations(self._live, history, user)
             asked = requests.excluding_history() if exclude_seen else requests
             hits: Hits = self.recommender.search(asked, k, where)
             told = reasons.recommended(self._live, requests, hits) if explain else None
@@ -269,7 +291,10 @@ class Space:
         check_k(k)
         with self._lock.read():
             live = self._live
-            rows = live.catalog.rows([item] if isinstance(item, str) else list(item))
+            names = given.ids(item, "similar to what")
+            if not names:
+                raise RequestError("similar to what? Give at least one item ID.")
+            rows = live.catalog.rows(names)
             itself = Ragged(rows, np.arange(len(rows) + 1))
             if by == "behavior":
                 hits: Hits = self.recommender.search(Requests(history=History(itself), exclude=itself), k, where)
@@ -280,7 +305,8 @@ class Space:
                 within = live.catalog.where(where).excluding(itself)
                 hits = live.dense.search(vectors, k, within)
             else:
-                raise RequestError(f"similar by `{by}`?{nearest(by, ['text', 'behavior'])} Choose text or behavior.")
+                hint = nearest(given.name(by, "`by`"), ["text", "behavior"])
+                raise RequestError(f"similar by `{by}`?{hint} Choose text or behavior.")
         return replace(hits, ids=live.catalog.ids)
 
     def explain(
@@ -296,11 +322,17 @@ class Space:
         Raises:
             RequestError: the item is unknown, or neither a query nor a history nor a user is given.
         """
+        if (query is None) == (history is None and user is None):
+            raise RequestError("explain an answer to what? Give a query, or else a history or a user.")
+        names = given.ids(item, "explain which item")
+        if len(names) != 1:
+            raise RequestError(f"explain takes one item at a time, got {len(names)}.")
+        query = None if query is None else given.name(query, "a query to explain")
         with self._lock.read():
-            row = int(self._live.catalog.rows([item])[0])
+            row = int(self._live.catalog.rows(names)[0])
             if query is not None:
                 return reasons.of_search(self._live, row, query)
-            requests, notes = recommendation_requests(self._live, history, user)
+            requests, notes = given.recommendations(self._live, history, user)
             return reasons.of_recommendation(self._live, row, requests, notes)
 
     # Changing
@@ -310,9 +342,9 @@ class Space:
 
         Raises:
             DataError, SchemaError: an ID is missing or given twice, a column is unknown, a value does not fit. Nothing
-                of the call is written then.
+                of the call is written then. NaN counts as missing; an infinite number is refused.
         """
-        return self._change(lambda: changes.add(self._live, self._store, changes.as_table(items)))
+        return self._change(lambda: changes.add(self._live, self._store, items))
 
     def update(self, items: pa.Table | Sequence[Mapping[str, Any]]) -> int:
         """Change some columns of known items. Vectors are made anew only where a column of words changes.
@@ -320,7 +352,7 @@ class Space:
         Raises:
             DataError: an ID is unknown or given twice, or a value does not fit.
         """
-        return self._change(lambda: changes.update(self._live, self._store, changes.as_table(items)))
+        return self._change(lambda: changes.update(self._live, self._store, items))
 
     def remove(self, items: Sequence[str]) -> int:
         """Remove items; they never come back in an answer. Returns how many.
@@ -328,9 +360,8 @@ class Space:
         Raises:
             RequestError: an ID is unknown.
         """
-        return self._change(
-            lambda: changes.remove(self._live, self._store, [items] if isinstance(items, str) else items)
-        )
+        names = given.ids(items, "remove which items")
+        return self._change(lambda: changes.remove(self._live, self._store, names))
 
     def log(self, events: pa.Table | Sequence[Mapping[str, Any]]) -> int:
         """Record events (`user`, `item`, and where known `time`, `event`, `weight`).
@@ -341,7 +372,7 @@ class Space:
             DataError: a user or item is missing, or the item is unknown.
         """
         now = int(time.time())
-        return self._change(lambda: changes.log(self._live, self._store, changes.as_table(events), now))
+        return self._change(lambda: changes.log(self._live, self._store, events, now))
 
     def refresh(self) -> bool:
         """Follow what another process wrote. Returns whether anything changed."""
@@ -363,7 +394,13 @@ class Space:
         return self._store.snapshot(tag)
 
     def restore(self, to: str | int) -> int:
-        """Bring back the items, vectors and events of a snapshot (roll back a bad import)."""
+        """Bring back the items, vectors and events of a snapshot (roll back a bad import).
+
+        Raises:
+            DataError: there is no such snapshot or version.
+        """
+        if isinstance(to, bool) or not isinstance(to, (str, int)):
+            raise RequestError(f"restore what? Give a snapshot's name or a version, got {to!r}.")
 
         def apply() -> int:
             return self._store.restore(to)
@@ -381,6 +418,7 @@ class Space:
         """
         from itemspace.space.evaluation import evaluate
 
+        check_k(k)
         return evaluate(self, k=k)
 
     def dataset(self) -> Dataset:
@@ -388,8 +426,14 @@ class Space:
         return changes.dataset_of(self._live, self._store, name=self.path.name)
 
     def fields(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The items at `rows` as dictionaries of `columns` (default: all)."""
+        """The items at `rows` as dictionaries of `columns` (default: all).
+
+        Raises:
+            SchemaError: no such column. RequestError: a row the catalogue does not have.
+        """
         catalog = self._live.catalog
+        if len(rows) and not (min(rows) >= 0 and max(rows) < len(catalog)):
+            raise RequestError(f"rows run from 0 to {len(catalog) - 1:,}, got {min(rows):,} to {max(rows):,}.")
         for name in columns or ():
             catalog.schema[name]
         table = catalog.table.select(list(columns)) if columns is not None else catalog.table

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from itemspace.core.files import load_array
 from itemspace.core.ids import Ids
 from itemspace.core.interactions import Interactions
 from itemspace.core.ragged import Ragged
@@ -86,7 +87,7 @@ class Histories:
     def open(cls, folder: Path) -> Self:
         with pa.memory_map(str(folder / "users.arrow")) as source:
             users = Ids(pa.ipc.open_file(source).read_all().column("user"), kind="user")
-        items = Ragged(np.load(folder / "items.npy", mmap_mode="r"), np.load(folder / "offsets.npy"))
+        items = Ragged(load_array(folder / "items.npy"), load_array(folder / "offsets.npy", mmap=False))
         path = folder / "times.npy"
-        times = items.with_values(np.load(path, mmap_mode="r")) if path.exists() else None
+        times = items.with_values(load_array(path)) if path.exists() else None
         return cls(users, items, times)

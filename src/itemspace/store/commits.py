@@ -153,5 +153,5 @@ class CommitLog:
 
 def check_key(key: str) -> None:
     """Refuse names that are not safe as file names."""
-    if not _KEY.match(key):
+    if not isinstance(key, str) or not _KEY.match(key):
         raise DataError(f'"{key}" is not a name: use up to 100 letters, digits, ".", "_" and "-".')

@@ -128,6 +128,9 @@ class _Checker:
         if not isinstance(node.value, Column):
             self.fits(node, kind, (node.value,), ordered=ordered)
             return
+        if self.table.column_names.count(node.value.name) == 0:
+            hint = f" If it is a text, write '{_short(node.value.name)}' in quotes."
+            raise self.refuse(node, _unknown(node.value.name, self.table.column_names) + hint)
         other = self.column(node, node.value.name)
         if other.family != kind.family or kind.family in ("list", "other") or other.unit != kind.unit:
             raise self.refuse(

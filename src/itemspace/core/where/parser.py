@@ -55,7 +55,9 @@ class _Parser:
 
     def parse(self) -> Expression:
         if self.ended:
-            raise self.error("the filter is empty.")
+            raise FilterError(
+                "the filter is empty. Leave it out, or write one such as: price < 80 and in_stock", position=0
+            )
         found = self.any_of()
         if not self.ended:
             raise self.unexpected("`and`, `or` or the end")
