@@ -78,8 +78,8 @@ def fuse_hits(
     real = row >= 0
     request, row, added = request[real], row[real], added[real]
     size = int(row.max(initial=0)) + 1
-    keys, inverse = np.unique(request * size + row, return_inverse=True)
-    scores = np.bincount(inverse, weights=added, minlength=len(keys)).astype(np.float32)
+    keys, sums = _summed(request * size + row, added, q * size)
+    scores = sums.astype(np.float32)
     request, row = keys // size, keys % size
     ties = row if ids is None else ids.ties[row]
     order = np.lexsort((ties, -scores, request))
@@ -90,6 +90,17 @@ def fuse_hits(
     hits.rows[request[keep], place[keep]] = row[keep]
     hits.scores[request[keep], place[keep]] = scores[keep]
     return hits
+
+
+def _summed(keys: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys (of 0..size - 1), ascending, and the sum of the values of each."""
+    if size <= 16 * len(keys) + 100_000:  # counting costs `size`, sorting a good deal more per key
+        present = np.zeros(size, bool)
+        present[keys] = True
+        found = np.flatnonzero(present)
+        return found, np.bincount(keys, weights=values, minlength=size)[found]
+    found, inverse = np.unique(keys, return_inverse=True)
+    return found, np.bincount(inverse, weights=values, minlength=len(found))
 
 
 def falling(floor: np.ndarray, count: int) -> np.ndarray:
