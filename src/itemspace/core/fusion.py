@@ -65,24 +65,29 @@ def fuse_hits(
 ) -> Hits:
     """The k best items of each request by the weighted sum of the branches' contributions.
 
-    Equal sums are ordered by the hash of the ID (by row when `ids` is None). The total is left unknown: only the
+    Equal sums are ordered by what the branches of weight 0 say of them, then by the hash of the ID (by row when `ids` is
+    None): an item that only such a branch found still stands where that branch would have it. The total is left unknown: only the
     branches' candidates are seen here, not all that matched.
     """
     weights = [1.0] * len(branches) if weights is None else weights
     q = len(branches[0])
     request = np.concatenate([np.repeat(np.arange(q), h.k) for h in branches])
     row = np.concatenate([h.rows.reshape(-1) for h in branches]).astype(np.int64)
-    added = np.concatenate(
-        [w * contributions(h, method, constant).reshape(-1) for w, h in zip(weights, branches, strict=True)]
-    )
+    parts = [contributions(h, method, constant).reshape(-1) for h in branches]
     real = row >= 0
-    request, row, added = request[real], row[real], added[real]
+    request, row = request[real], row[real]
     size = int(row.max(initial=0)) + 1
-    keys, sums = _summed(request * size + row, added, q * size)
+    both = request * size + row
+    added = np.concatenate([w * part for w, part in zip(weights, parts, strict=True)])[real]
+    keys, sums = _summed(both, added, q * size)
     scores = sums.astype(np.float32)
+    unheard = np.zeros(len(keys))
+    if min(weights) == 0:
+        silent = np.concatenate([part if w == 0 else 0 * part for w, part in zip(weights, parts, strict=True)])[real]
+        unheard = _summed(both, silent, q * size)[1]
     request, row = keys // size, keys % size
     ties = row if ids is None else ids.ties[row]
-    order = np.lexsort((ties, -scores, request))
+    order = np.lexsort((ties, -unheard, -scores, request))
     request, row, scores = request[order], row[order], scores[order]
     place = np.arange(len(order)) - np.searchsorted(request, np.arange(q))[request]
     keep = place < k
