@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from itemspace.space import Space
 
 QUERY, FILTER = "waterproof boots", "price < 120 and in_stock"
+BOUGHT = ("hiking boots", "tent")
 METRIC = "ndcg@10"
 
 
@@ -84,13 +85,15 @@ def _search(console: Console, space: Space, target: Path) -> None:
 
 
 def _recommend(console: Console, space: Space, target: Path) -> None:
-    """What goes with a tent."""
+    """What goes with two things bought."""
     from itemspace.cli.render import print_hits
 
     _rule(console, "5. Recommend")
-    bought = [hit.item for hit in space.search("tent", k=1)[0]]
+    bought = [space.search(what, k=1)[0][0].item for what in BOUGHT]
     _command(console, "recommend", target, "--history", ",".join(bought), "-k", 5, "--explain")
-    print_hits(space, space.recommend(history=bought, k=5, explain=True), title="after a tent", totals=False)
+    print_hits(
+        space, space.recommend(history=bought, k=5, explain=True), title=f"after {' and '.join(BOUGHT)}", totals=False
+    )
 
 
 def _best_known(world: World) -> float | None:

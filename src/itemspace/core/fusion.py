@@ -9,6 +9,7 @@ import numpy as np
 
 from itemspace.core.hits import Hits
 from itemspace.core.ids import Ids
+from itemspace.core.topk import order_keys
 
 FusionMethod = Literal["rrf", "weighted", "z-score"]
 METHODS: tuple[str, ...] = get_args(FusionMethod)
@@ -81,13 +82,16 @@ def fuse_hits(
     added = np.concatenate([w * part for w, part in zip(weights, parts, strict=True)])[real]
     keys, sums = _summed(both, added, q * size)
     scores = sums.astype(np.float32)
-    unheard = np.zeros(len(keys))
+    unheard = None
     if min(weights) == 0:
         silent = np.concatenate([part if w == 0 else 0 * part for w, part in zip(weights, parts, strict=True)])[real]
         unheard = _summed(both, silent, q * size)[1]
     request, row = keys // size, keys % size
     ties = row if ids is None else ids.ties[row]
-    order = np.lexsort((ties, -unheard, -scores, request))
+    if unheard is None:
+        order = np.lexsort((~order_keys(scores, ties.astype(np.uint32)), request))
+    else:
+        order = np.lexsort((ties, -unheard, -scores, request))
     request, row, scores = request[order], row[order], scores[order]
     place = np.arange(len(order)) - np.searchsorted(request, np.arange(q))[request]
     keep = place < k
