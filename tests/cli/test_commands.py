@@ -1,6 +1,7 @@
 """The command line: every verb on a small shop, what it prints, and how it fails."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -86,6 +87,22 @@ def test_evaluate_writes_pages(shop, capsys, tmp_path):
     run("evaluate", shop / "shop.space", "--html", tmp_path / "report.html")
     assert "ndcg@10" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "report-search.html").read_text()
+
+
+def test_the_demo_says_commands_that_run_and_fits_a_terminal(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run("demo", "--folder", tmp_path, "--items", 300, "--users", 200)
+    lines = capsys.readouterr().out.splitlines()
+    commands = [shlex.split(line)[2:] for line in lines if line.startswith("$ itemspace ")]
+    assert [words[0] for words in commands] == ["build", "search", "recommend", "evaluate"]
+    (header,) = {line for line in lines if line.startswith("#  item")}
+    assert len(header) <= 80
+    assert header.split()[-1] == "score"
+    run(*commands[1])
+    assert capsys.readouterr().out.splitlines()[1] == header
+    values = {line.split("  ")[1].strip(): line for line in lines if "█" in line}
+    assert {"popularity", "item-knn", "the shop's own truth"} <= set(values)
+    assert {path.name for path in tmp_path.glob("*.html")} == {"report-search.html", "report-recommendation.html"}
 
 
 def test_describe(shop, capsys):

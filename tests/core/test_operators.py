@@ -13,6 +13,7 @@ from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Encoder, Index, Retriever, Scorer
 from itemspace.core.errors import ContractError, FilterError, RequestError, SpaceMismatchError
 from itemspace.core.explain import Explanation
+from itemspace.core.fusion import fuse_hits
 from itemspace.core.hits import Hits
 from itemspace.core.operators import Encoded, fuse, reranked, where
 from itemspace.core.ragged import Ragged
@@ -310,6 +311,32 @@ def test_steps_in_common_run_once_inside_sharing_and_answer_the_same(words):
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(alone, together, strict=True))
     run(dense, asked, 3)
     assert encoder.calls == 2
+
+
+def test_sharing_within_sharing_shares_with_it(words):
+    encoder = Letters()
+    dense = (encoder >> Scan()).build(words)
+    asked = Requests.texts(["a", "b"])
+    encoder.calls = 0
+    with sharing():
+        run(dense, asked, 3)
+        with sharing():
+            run(dense, asked, 3)
+        run(dense, asked, 3)
+    assert encoder.calls == 1
+
+
+def test_what_only_a_branch_of_weight_zero_found_keeps_its_order_there(catalog):
+    heard, silent = planted(20), planted(21)
+    few = Hits(heard.search(ASKED, 3).rows, heard.search(ASKED, 3).scores)
+    many = silent.search(ASKED, 9)
+    for method in ("rrf", "weighted", "z-score"):
+        fused = fuse_hits([few, many], 12, method=method, weights=[1.0, 0.0], ids=catalog.ids)
+        for first, rest, found in zip(few.rows.tolist(), many.rows.tolist(), fused.rows.tolist(), strict=True):
+            tail = [row for row in rest if row not in first]
+            # The last of the heard scores nothing either where scores are scaled, so it stands among the silent ones.
+            assert found[:2] == first[:2]
+            assert [row for row in found if row in tail] == tail
 
 
 def planted_on(words: Catalog) -> Retriever:

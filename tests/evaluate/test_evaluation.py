@@ -253,6 +253,9 @@ def test_groups_of_the_task_win_and_rare_labels_are_pooled():
     assert (found.codes[:5] == -1).all()
     assert found.members("g0").sum() == (labels == "g0").sum()
     assert from_labels("n", np.array([10, 9, 100])).labels == ("9", "10", "100")
+    bands = from_labels("target", np.array(["tail", "cold", "head", "tail"], object))
+    assert [bands.labels[code] for code in bands.codes] == ["tail", "cold", "head", "tail"]
+    assert bands.labels == ("head", "mid", "tail", "cold")
 
 
 def test_query_length_and_extra_slices():

@@ -299,5 +299,16 @@ def test_a_batch_is_its_texts_one_by_one(texts):
         for i in range(len(texts))
     ]
     assert got == [analyzer.words(text.replace("\x1e", " ")) for text in texts]
-    known, _ = Analyzer(AnalyzerConfig(), analyzer.terms).encode(texts, grow=False)
+    known, _ = Analyzer(AnalyzerConfig(stopwords="none"), analyzer.terms).encode(texts, grow=False)
     assert known.tolist() == terms.tolist()
+
+
+@given(st.lists(st.lists(st.sampled_from(["the", "for", "who", "tent", "two", "unheard"]), max_size=5), max_size=6))
+def test_stop_words_are_asked_for_where_nothing_else_is(queries):
+    analyzer = Analyzer(AnalyzerConfig(stemmer="none"))
+    analyzer.encode(["the tent for two", "the who"], grow=True)
+    terms, owner = analyzer.encode([" ".join(words) for words in queries], grow=False)
+    for i, words in enumerate(queries):
+        rest = [word for word in words if word not in ("the", "for")]
+        asked = [word for word in (rest or words) if word != "unheard"]
+        assert [analyzer.terms[t] for t in terms[owner == i]] == asked

@@ -202,6 +202,18 @@ def test_an_unbound_retriever_is_refused(words):
         answer(words, ASKED, PageRequest())
 
 
+def test_a_page_asks_each_branch_once(catalog, words, vectors, monkeypatch):
+    """Counting what matches and ranking it read the same candidates, whatever filters lie around the branch."""
+    calls = []
+    search = type(vectors.index).search
+    monkeypatch.setattr(type(vectors.index), "search", lambda self, *a, **k: calls.append(1) or search(self, *a, **k))
+    hybrid = fuse(words, vectors, depth=60)
+    for retriever, expression in [(hybrid, "price < 60"), (hybrid >> where("price < 60"), None), (hybrid, None)]:
+        calls.clear()
+        answer(retriever.bind(catalog), ASKED, PageRequest(limit=3), expression)
+        assert len(calls) == 1
+
+
 def test_without_a_total_only_the_page_is_computed(catalog, words):
     hits = answer(words, ASKED, PageRequest(limit=5, total=False))
     assert hits.total is None

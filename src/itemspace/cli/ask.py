@@ -94,7 +94,7 @@ def recommend(
             answers = hits_json(opened, hits, columns=shown)
             print_json([{"user": n, **a} for n, a in zip(names, answers, strict=True)] if names else answers[0])
         else:
-            print_hits(opened, hits, columns=shown, title="recommended")
+            print_hits(opened, hits, columns=shown, title="recommended", totals=False)
 
 
 def similar(
@@ -117,7 +117,7 @@ def similar(
         if as_json:
             print_json(hits_json(opened, hits, columns=shown)[0])
         else:
-            print_hits(opened, hits, columns=shown, title=f"like {item} by {by}")
+            print_hits(opened, hits, columns=shown, title=f"like {item} by {by}", totals=False)
 
 
 def explain(

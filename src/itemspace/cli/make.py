@@ -75,8 +75,8 @@ def build(
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo shop and its Space go.")] = Path("demo"),
-    items: Annotated[int, typer.Option(help="How many items the shop has.")] = 3000,
-    users: Annotated[int, typer.Option(help="How many users it has.")] = 2000,
+    items: Annotated[int, typer.Option(help="How many items the shop has.")] = 2000,
+    users: Annotated[int, typer.Option(help="How many users it has.")] = 3000,
     seed: Annotated[int, typer.Option(help="The shop's seed.")] = 0,
 ) -> None:
     """A generated shop: write its files, build, evaluate, search, recommend."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from itemspace.core.hits import Hits
 from itemspace.core.ids import Ids
+from itemspace.core.topk import order_keys
 
 FusionMethod = Literal["rrf", "weighted", "z-score"]
 METHODS: tuple[str, ...] = get_args(FusionMethod)
@@ -65,24 +66,32 @@ def fuse_hits(
 ) -> Hits:
     """The k best items of each request by the weighted sum of the branches' contributions.
 
-    Equal sums are ordered by the hash of the ID (by row when `ids` is None). The total is left unknown: only the
+    Equal sums are ordered by what the branches of weight 0 say of them, then by the hash of the ID (by row when `ids` is
+    None): an item that only such a branch found still stands where that branch would have it. The total is left unknown: only the
     branches' candidates are seen here, not all that matched.
     """
     weights = [1.0] * len(branches) if weights is None else weights
     q = len(branches[0])
     request = np.concatenate([np.repeat(np.arange(q), h.k) for h in branches])
     row = np.concatenate([h.rows.reshape(-1) for h in branches]).astype(np.int64)
-    added = np.concatenate(
-        [w * contributions(h, method, constant).reshape(-1) for w, h in zip(weights, branches, strict=True)]
-    )
+    parts = [contributions(h, method, constant).reshape(-1) for h in branches]
     real = row >= 0
-    request, row, added = request[real], row[real], added[real]
+    request, row = request[real], row[real]
     size = int(row.max(initial=0)) + 1
-    keys, inverse = np.unique(request * size + row, return_inverse=True)
-    scores = np.bincount(inverse, weights=added, minlength=len(keys)).astype(np.float32)
+    both = request * size + row
+    added = np.concatenate([w * part for w, part in zip(weights, parts, strict=True)])[real]
+    keys, sums = _summed(both, added, q * size)
+    scores = sums.astype(np.float32)
+    unheard = None
+    if min(weights) == 0:
+        silent = np.concatenate([part if w == 0 else 0 * part for w, part in zip(weights, parts, strict=True)])[real]
+        unheard = _summed(both, silent, q * size)[1]
     request, row = keys // size, keys % size
     ties = row if ids is None else ids.ties[row]
-    order = np.lexsort((ties, -scores, request))
+    if unheard is None:
+        order = np.lexsort((~order_keys(scores, ties.astype(np.uint32)), request))
+    else:
+        order = np.lexsort((ties, -unheard, -scores, request))
     request, row, scores = request[order], row[order], scores[order]
     place = np.arange(len(order)) - np.searchsorted(request, np.arange(q))[request]
     keep = place < k
@@ -90,6 +99,17 @@ def fuse_hits(
     hits.rows[request[keep], place[keep]] = row[keep]
     hits.scores[request[keep], place[keep]] = scores[keep]
     return hits
+
+
+def _summed(keys: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys (of 0..size - 1), ascending, and the sum of the values of each."""
+    if size <= 16 * len(keys) + 100_000:  # counting costs `size`, sorting a good deal more per key
+        present = np.zeros(size, bool)
+        present[keys] = True
+        found = np.flatnonzero(present)
+        return found, np.bincount(keys, weights=values, minlength=size)[found]
+    found, inverse = np.unique(keys, return_inverse=True)
+    return found, np.bincount(inverse, weights=values, minlength=len(found))
 
 
 def falling(floor: np.ndarray, count: int) -> np.ndarray:

@@ -207,13 +207,21 @@ class Filtered(Composite):
     def search(self, requests: Requests, k: int, where: Filter = None) -> Hits:
         check_k(k)
         watch = Stopwatch()
-        mine = compiled(self.expression, self.catalog)
-        assert mine is not None
-        within = mine.and_rows(compiled(where, self.catalog))
+        within = self.within(requests, where)
         hits = run(self.retriever, requests, k, within)
         note = f"{within.count:,} of {within.size:,} rows match, pushed down"
         step = Explanation(repr(self), watch.milliseconds, len(requests), k, note=note, parts=_parts(hits))
         return finished(hits, self, step)
+
+    def within(self, requests: Requests, where: Filter = None) -> Selection:
+        """The rows both filters leave; the same object for the same question inside `sharing()`."""
+
+        def both() -> Selection:
+            mine = compiled(self.expression, self.catalog)
+            assert mine is not None
+            return mine.and_rows(compiled(where, self.catalog))
+
+        return once((self, "within", where), requests, both)
 
     def __repr__(self) -> str:
         told = self.expression if isinstance(self.expression, str) else type(self.expression).__name__

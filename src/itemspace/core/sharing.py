@@ -31,8 +31,11 @@ def sharing() -> Iterator[None]:
     ```
 
     A step counts as the same when it is the same object, asked the same `Requests` object, `k` and filter; answers are
-    those it would have given alone. Do not change indexes inside.
+    those it would have given alone. Do not change indexes inside. A `sharing()` within another shares what that one has.
     """
+    if _SHARED.get() is not None:
+        yield
+        return
     token = _SHARED.set({})
     try:
         yield

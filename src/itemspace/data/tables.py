@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, RecipeError, SchemaError, nearest
@@ -140,7 +143,8 @@ def read_tables(
     """The main job's input: an items file and whatever logs exist, each in any table format.
 
     Without `items` the catalogue is the items of the log, with an ID and nothing else. Judgments without a queries file
-    carry the query's text in their query column. Options are those of `itemspace.data.read.read`.
+    carry the query's text in their query column. Other columns of words in the queries file, of few distinct values, are
+    groups that reports slice by. Options are those of `itemspace.data.read.read`.
 
     Raises:
         DataError: the first bad row, unless `rejects=` names a file to set bad rows aside in.
@@ -174,6 +178,8 @@ def read_tables(
     return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)
 
 
+MOST_LABELS = 50
+"""More distinct values than this are not groups of queries."""
 LOG_IDS = tuple(n for part in ("user", "item", "session", "query", "request", "event") for n in ROLES[part])
 
 
@@ -236,7 +242,8 @@ def read_judged(
         ids = string_ids(frame.column(id_name or text))
         frame = reading.unique(reading.with_ids(frame, id_name or text), id_name or text, "refuse")
         ids = frame.column(id_name or text)
-        asked = queries_of(ids.to_pylist(), [t or "" for t in frame.column(text).to_pylist()])
+        texts = [t or "" for t in frame.column(text).to_pylist()]
+        asked = queries_of(ids.to_pylist(), texts, _labels(frame, {id_name, text}))
     else:
         assert judged is not None
         name = role(judged, "query", reading, required=True)
@@ -248,6 +255,19 @@ def read_judged(
     item = role(judged, "item", reading, required=True, prefer=catalog.schema.id)
     catalog, made = reading.judgments(judged, catalog, asked, query=str(query), item=str(item), grade=grade)
     return catalog, asked, made
+
+
+def _labels(frame: Frame, taken: set[str | None]) -> dict[str, np.ndarray]:
+    """The other columns of a queries file that sort its queries into a few groups: words, at most `MOST_LABELS` of them."""
+    found = {}
+    for name in frame.names:
+        column = frame.column(name)
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if name not in taken and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            labels = column.to_pylist()
+            if 1 < len(set(labels)) <= min(MOST_LABELS, len(labels) // 2):
+                found[name] = np.array(labels, object)
+    return found
 
 
 def _same_rows(parts: dict[str, Any], catalog: Catalog) -> dict[str, Any]:

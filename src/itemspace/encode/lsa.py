@@ -179,6 +179,8 @@ class LSAEncoder(Encoder):
         return self._state
 
     def _adopt(self, state: _Fitted) -> None:
+        # A sparse product wants rows in a row: it would copy the whole projection at every call.
+        state = replace(state, projection=np.ascontiguousarray(state.projection))
         arrays = (state.buckets, state.weights, state.projection)
         print_ = fingerprint(self.path(), self.config.model_dump(mode="json"), list(state.columns), *arrays)
         self._state, self._table = state, state.table()

@@ -130,14 +130,39 @@ def counts(
     if words:
         found = [word_ngrams(tokens, n) for n in range(1, words + 1)]
         columns = np.concatenate([h & half for h, _ in found]).astype(np.int64)
-        parts.append(_csr(np.concatenate([t for _, t in found]), columns, (len(texts), 1 << bits)))
+        parts.append(_Narrow.of(np.concatenate([t for _, t in found]), columns, len(texts)))
     if characters:
-        parts.append(_character_counts(tokens, len(texts), characters, half, bits))
-    out = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-    return sp.csr_matrix(out)
+        parts.append(_character_counts(tokens, len(texts), characters, half))
+    return _side_by_side(parts, (len(texts), 1 << bits))
 
 
-def _character_counts(tokens: Tokens, texts: int, sizes: Sequence[int], half: np.uint64, bits: int) -> sp.csr_matrix:
+@dataclass(frozen=True)
+class _Narrow:
+    """Counts over the columns that occur: column j of `matrix` [n, m] stands for `columns[j]`, which ascend.
+
+    What a sparse product or sum costs grows with the width of its matrices, and a query has a handful of 2^20 columns.
+    """
+
+    matrix: sp.csr_matrix
+    columns: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, columns: np.ndarray, n: int) -> _Narrow:
+        distinct, place = np.unique(columns, return_inverse=True)
+        return cls(_csr(rows, place.reshape(-1), (n, len(distinct))), distinct)
+
+
+def _side_by_side(parts: Sequence[_Narrow], shape: tuple[int, int]) -> sp.csr_matrix:
+    """One matrix of `shape` from parts whose columns lie one part after another."""
+    widths = [len(part.columns) for part in parts]
+    stacked = parts[0].matrix if len(parts) == 1 else sp.hstack([part.matrix for part in parts], format="csr")
+    stacked.sort_indices()
+    columns = np.concatenate([part.columns for part in parts]) if sum(widths) else np.zeros(0, np.int64)
+    indices = columns[stacked.indices].astype(np.int32)
+    return sp.csr_matrix((stacked.data, indices, stacked.indptr), shape=shape)
+
+
+def _character_counts(tokens: Tokens, texts: int, sizes: Sequence[int], half: np.uint64) -> _Narrow:
     # Words repeat: cut each distinct word into n-grams once, then multiply (texts x words) by (words x n-grams).
     _, first, inverse = np.unique(tokens.hashes, return_index=True, return_inverse=True)
     lengths = np.diff(tokens.offsets)[first]
@@ -146,8 +171,9 @@ def _character_counts(tokens: Tokens, texts: int, sizes: Sequence[int], half: np
     distinct = Tokens(tokens.points[at], offsets, np.zeros(len(first), np.int32), tokens.hashes[first])
     hashes, owner = character_ngrams(distinct, sizes)
     columns = ((hashes & half) + half + np.uint64(1)).astype(np.int64)
-    spelled = _csr(owner, columns, (len(first), 1 << bits))
-    return sp.csr_matrix(_csr(tokens.text, inverse.reshape(-1), (texts, len(first))) @ spelled)
+    spelled = _Narrow.of(owner, columns, len(first))
+    held = _csr(tokens.text, inverse.reshape(-1), (texts, len(first)))
+    return _Narrow(sp.csr_matrix(held @ spelled.matrix), spelled.columns)
 
 
 def _csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:

@@ -12,6 +12,8 @@ from itemspace.core.task import Task
 from itemspace.metrics.values import Items
 
 MAX_LABELS = 12
+BANDS = ("head", "mid", "tail", "cold")
+"""Bands of popularity, in the order they are told."""
 HEAD_SHARE, MID_SHARE = 0.5, 0.8
 
 
@@ -37,9 +39,14 @@ def from_labels(name: str, values: np.ndarray, *, most: int = MAX_LABELS) -> Sli
         absent = np.array([v is None for v in values.tolist()], bool)
     else:
         absent = np.zeros(len(values), bool)
-    # Numbers keep their order; everything else is sorted as text.
+    # Numbers keep their order, as do bands of popularity; everything else is sorted as text.
     known = values[~absent] if values.dtype.kind in "iufb" else values[~absent].astype(str)
     found, inverse, counts = np.unique(known, return_inverse=True, return_counts=True)
+    if set(found.tolist()) <= set(BANDS):
+        place = np.array([BANDS.index(v) for v in found.tolist()], int)
+        codes = np.full(len(values), -1)
+        codes[~absent] = place[inverse]
+        return Slice(name, codes, BANDS)
     labels = [f"{v:g}" if values.dtype.kind == "f" else str(v) for v in found.tolist()]
     codes = np.full(len(values), -1)
     if len(labels) > most:
@@ -106,7 +113,7 @@ def _target(task: Task, items: Items | None) -> Slice | None:
     )
     distinct, inverse = np.unique(np.where(np.isnan(typical), -1.0, typical), return_inverse=True)
     codes = np.array([lookup.get(value, -1) for value in distinct.tolist()])[inverse]
-    return Slice("target", codes, ("head", "mid", "tail", "cold"))
+    return Slice("target", codes, BANDS)
 
 
 def _history(task: Task) -> Slice | None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from itemspace.core.vectors import Metric
 
-_PAIRS = 16_384
+PAIRS = 1024
+"""Pairs scored at once: their float64 copies stay in the cache."""
 
 
 def pair_scores(
@@ -22,8 +23,8 @@ def pair_scores(
     cosine of a zero vector is 0; euclidean is the negated distance.
     """
     out = np.empty(len(group), np.float32)
-    for start in range(0, len(group), _PAIRS):
-        part = slice(start, start + _PAIRS)
+    for start in range(0, len(group), PAIRS):
+        part = slice(start, start + PAIRS)
         x, q = vectors[part].astype(np.float64), queries[group[part]].astype(np.float64)
         if metric == "euclidean":
             np.subtract(x, q, out=q)

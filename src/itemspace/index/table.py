@@ -12,7 +12,7 @@ from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index.rows import Allowed, RowMap, check_rows, grown
 from itemspace.index.scan import scan
-from itemspace.index.scoring import pair_scores, ranked_pairs
+from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
 
 _DTYPES = ("float32", "float16", "int8")
 
@@ -116,8 +116,8 @@ class VectorTable:
     def rank(self, queries: np.ndarray, group: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of candidate pairs (query `group` [m], `slots` [m]) by their exact scores."""
         scores = np.empty(len(slots), np.float32)
-        for start in range(0, len(slots), 65_536):
-            part = slice(start, start + 65_536)
+        for start in range(0, len(slots), PAIRS):
+            part = slice(start, start + PAIRS)
             scores[part] = pair_scores(
                 self.space.metric, self.space.normalized, queries, group[part], self.take(slots[part])
             )

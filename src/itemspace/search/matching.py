@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itemspace.core.asking import compiled, selection
+from itemspace.core.asking import selection
 from itemspace.core.contracts import Retriever
 from itemspace.core.errors import ContractError
 from itemspace.core.operators import Encoded, Filtered, Fused, Reranked
@@ -132,9 +132,7 @@ def matching(retriever: Retriever, requests: Requests, where: Filter = None) -> 
     if catalog is None:
         raise ContractError("what matches is counted over a catalogue: call retriever.bind(catalog) first.")
     if isinstance(retriever, Filtered):
-        mine = compiled(retriever.expression, catalog)
-        assert mine is not None
-        return matching(retriever.retriever, requests, mine.and_rows(compiled(where, catalog)))
+        return matching(retriever.retriever, requests, retriever.within(requests, where))
     if isinstance(retriever, Reranked):
         return matching(retriever.retriever, requests, where)
     if isinstance(retriever, Fused):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from itemspace.core.asking import MOST
+from itemspace.core.asking import MOST, compiled
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Retriever
 from itemspace.core.errors import ContractError, RequestError
@@ -17,7 +17,8 @@ from itemspace.core.explain import Explanation, Stopwatch
 from itemspace.core.hits import Hits
 from itemspace.core.operators import DEFAULT_DEPTH
 from itemspace.core.requests import Requests
-from itemspace.core.sharing import run
+from itemspace.core.selection import Selection
+from itemspace.core.sharing import run, sharing
 from itemspace.search.facets import FacetRequest, facet_counts
 from itemspace.search.matching import Matching, by_words, matching
 from itemspace.search.order import sort_ranks
@@ -81,6 +82,15 @@ def answer(retriever: Retriever, requests: Requests, page: PageRequest, where: F
     catalog = retriever.catalog
     if catalog is None:
         raise ContractError("a page is made over a catalogue: call retriever.bind(catalog) first.")
+    # Compiled once, so that what is counted and what is ranked ask the branches the same question, and they answer once.
+    within = compiled(where, catalog)
+    with sharing():
+        return _answer(retriever, requests, page, within, catalog)
+
+
+def _answer(
+    retriever: Retriever, requests: Requests, page: PageRequest, where: Selection | None, catalog: Catalog
+) -> Hits:
     if not page.counts_matches:
         return present(run(retriever, requests, page.end, where), catalog, page)
     watch = Stopwatch()

@@ -77,8 +77,9 @@ def of_recommendation(space: Space, data: Dataset, k: int) -> Report:
     assert data.interactions is not None
     split = global_temporal(data) if data.order == "time" else leave_one_out(data)
     how = "by time: the last tenth of the events" if data.order == "time" else "leave-one-out in file order"
-    main, _ = fitted(split.train, space.recipe)
-    name = type(main).__name__
+    main, choice = fitted(split.train, space.recipe)
+    assert space.recipe.recommender is not None
+    name = choice.name if choice is not None else space.recipe.recommender.name
     arms: dict[str, Retriever] = {name: main.bind(data.catalog)}
     for label, kind in BASELINES.items():
         if not isinstance(main, kind):

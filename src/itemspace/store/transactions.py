@@ -76,7 +76,10 @@ class Transactional(Store):
         if not (opened.location / "store.json").exists():
             raise ArtifactError(f"{opened.location} is not a store: it has no store.json.")
         opened._describe(read_json(opened.location / "store.json"))
-        opened._now()
+        # Without loading the engine: a record that has lost a table must not pass for whole until the next write.
+        for name in opened._now().tables:
+            if not (folder := opened.location / "tables" / f"{name}.lance").is_dir():
+                raise ArtifactError(f"{folder} is missing: the store has lost its table of {name}.")
         return opened
 
     def _describe(self, about: Any) -> None:

@@ -11,13 +11,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from itemspace.core.errors import RequestError
+from itemspace.core.plugins import find
 from itemspace.core.schema import Schema
 from itemspace.data.splits import global_temporal, leave_one_out, query_task
-from itemspace.data.worlds import best_possible, best_possible_ndcg, chance_level, demo_shop, shop_world, write_shop
+from itemspace.data.tables import read_tables
+from itemspace.data.worlds import (
+    Oracle,
+    best_possible,
+    best_possible_ndcg,
+    chance_level,
+    demo_shop,
+    shop_world,
+    write_shop,
+)
 from itemspace.data.worlds.base import DAY, START, conditional
 from itemspace.data.worlds.shop import words
 from itemspace.data.worlds.shop.items import KINDS, SPAN
 from itemspace.data.worlds.shop.pictures import SIZE, draw
+from itemspace.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +53,9 @@ def test_thousands_of_items_in_seconds():
     start = time.process_time()
     data = demo_shop()
     assert time.process_time() - start < 5
-    assert len(data.catalog) == 3000
-    assert len(data.interactions.users) == 2000
-    assert len(data.interactions) > 15_000
+    assert len(data.catalog) == 2000
+    assert len(data.interactions.users) == 3000
+    assert len(data.interactions) > 60_000
     assert len(data.queries) == 300
 
 
@@ -96,6 +107,10 @@ def test_files_read_back_as_the_same_catalogue(shop, tmp_path):
     expected = set(zip(mine.users.decode(mine.user), mine.items.decode(mine.item), mine.time.tolist(), strict=True))
     columns = (events.column(name).to_pylist() for name in ("user_id", "item_id", "timestamp"))
     assert set(zip(*columns, strict=True)) == expected
+    given = {name: folder / f"{name}.parquet" for name in ("queries", "judgments")}
+    asked = read_tables(folder / "items.parquet", **given).queries
+    group = dict(zip(data.queries.texts, data.queries.attributes["group"].tolist(), strict=True))
+    assert asked.attributes["group"].tolist() == [group[text] for text in asked.texts]
     judged = pq.read_table(folder / "judgments.parquet")
     assert judged.num_rows == len(data.judgments.grades)
     assert set(judged.column("grade").to_pylist()) == {0, 1, 2, 3}
@@ -176,6 +191,44 @@ def test_users_follow_the_seasons_their_drifting_taste_and_what_goes_with_what(s
     first, last = users.before.argmax(1)[events.user], users.after.argmax(1)[events.user]
     assert np.mean(activity[early] == first[early]) > np.mean(activity[late] == first[late]) + 0.1
     assert np.mean(activity[late] == last[late]) > np.mean(activity[early] == last[early]) + 0.1
+
+
+def measured(world, names=("popularity", "item-knn", "ease", "counting")):
+    """nDCG@10 of recommenders and of the truth on the last tenth of the events, and of chance."""
+    split = global_temporal(world.data)
+    arms = {"truth": Oracle(world.truth)}
+    for name in names:
+        arms[name] = find("recommenders", name)()
+        arms[name].fit(split.train, rng=0)
+    found = {
+        name: evaluate(arm.bind(world.data.catalog), split.test, ["ndcg@10"], k=10, name=name)["ndcg@10"]
+        for name, arm in arms.items()
+    }
+    return found | {"chance": chance_level(split.test, len(world.data.catalog), "ndcg@10")}
+
+
+def test_the_default_shop_tells_recommenders_apart_and_leaves_them_room():
+    scores = measured(shop_world(queries=5, lists=5))
+    assert 4 * scores["chance"] < scores["popularity"]
+    for name in ("item-knn", "ease", "counting"):
+        assert 1.4 * scores["popularity"] < scores[name] < 0.7 * scores["truth"], scores
+
+
+def test_at_full_randomness_no_recommender_beats_chance():
+    scores = measured(shop_world(queries=5, lists=5, randomness=1.0))
+    assert all(score < 0.006 for name, score in scores.items()), scores
+
+
+def test_the_oracle_scores_what_is_possible_and_answers_within_a_filter(shop):
+    task = leave_one_out(shop.data).test
+    oracle = Oracle(shop.truth).bind(shop.data.catalog)
+    found = evaluate(oracle, task, ["ndcg@10"], k=10, name="truth")["ndcg@10"]
+    assert abs(found - best_possible(shop.truth, task, "ndcg@10")) < 0.03
+    few = task.requests.take(np.arange(20))
+    cheap = np.asarray(shop.data.catalog.table.column("price")) < 40
+    everything, some = oracle.search(few, 1500), oracle.search(few, 10, "price < 40")
+    for all_rows, rows in zip(everything.rows, some.rows, strict=True):
+        assert rows.tolist() == [row for row in all_rows.tolist() if row >= 0 and cheap[row]][:10]
 
 
 @pytest.mark.parametrize("randomness", [0.0, 0.5, 1.0])

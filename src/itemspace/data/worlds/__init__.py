@@ -7,7 +7,7 @@
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
-`best_possible_ndcg` (search) say what the predictor that knows the truth expects, so tests have a floor and a ceiling.
+`best_possible_ndcg` (search) say what the predictor that knows the truth expects, so tests have a floor and a ceiling; `Oracle` is that predictor as a retriever, to be measured like any other.
 """
 
 from itemspace.data.worlds.base import (
@@ -20,6 +20,7 @@ from itemspace.data.worlds.base import (
 )
 from itemspace.data.worlds.checkerboard import CommunityTruth, checkerboard
 from itemspace.data.worlds.markov import MarkovTruth, markov
+from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
 from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
 from itemspace.data.worlds.topics import TopicsTruth, topics
@@ -28,6 +29,7 @@ __all__ = [
     "CommunityTruth",
     "DriftTruth",
     "MarkovTruth",
+    "Oracle",
     "ShopTruth",
     "TopicsTruth",
     "World",

@@ -107,10 +107,11 @@ class Demand:
         scale = np.divide(
             self.kind_chance(requests.user, second, last), within, out=np.zeros_like(within), where=within > 0
         )
+        # A plan for a type of which nothing is left comes to no event: the chances are those given that there is one.
         planned = weight * scale[:, self.items.kind]
-        planned /= np.maximum(planned.sum(1, keepdims=True), 1e-300)
         anything = free / np.maximum(free.sum(1, keepdims=True), 1)
-        return (1 - self.randomness) * planned + self.randomness * anything
+        either: np.ndarray = (1 - self.randomness) * planned + self.randomness * anything
+        return either / np.maximum(either.sum(1, keepdims=True), 1e-300)
 
 
 def draw_events(demand: Demand, mean_length: float, rng: np.random.Generator, *, block: int = 2000) -> dict[str, Any]:

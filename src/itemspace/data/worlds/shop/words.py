@@ -27,7 +27,7 @@ running socks    | socks   | Outdoor | Clothing | 14  | city    | 5  | sock   | 
 gloves           | gloves  | Outdoor | Clothing | 35  | winter  | 12 | glove  | leather,fleece            | insulated,waterproof,soft,stretchy | | beanie,down jacket
 beanie           | hat     | Outdoor | Clothing | 24  | winter  | 12 | hat    | merino wool,cotton        | soft,insulated,stretchy,breathable | | gloves
 sun hat          | hat     | Outdoor | Clothing | 30  | garden  | 7  | hat    | cotton,straw              | breathable,lightweight,packable,washable | | sandals
-tent             | tent    | Outdoor | Camping  | 260 | camping | 6  | tent   | nylon,polyester,canvas    | waterproof,lightweight,packable,durable | for one,for two,for three,for four | sleeping bag,sleeping mat,lantern
+tent             | tent    | Outdoor | Camping  | 150 | camping | 6  | tent   | nylon,polyester,canvas    | waterproof,lightweight,packable,durable | for one,for two,for three,for four | sleeping bag,sleeping mat,lantern
 sleeping bag     | sleeping bag | Outdoor | Camping | 120 | camping | 7 | roll | down,polyester,cotton    | insulated,packable,lightweight,washable | | sleeping mat,tent
 sleeping mat     | mat     | Outdoor | Camping  | 65  | camping | 7  | roll   | foam,nylon                | insulated,packable,lightweight,soft | for one,for two | sleeping bag
 camp stove       | stove   | Outdoor | Camping  | 70  | camping | 7  | pot    | steel,titanium            | lightweight,packable,windproof,durable | | cooking pot,water bottle
