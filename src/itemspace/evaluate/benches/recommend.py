@@ -26,7 +26,7 @@ ARMS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
     "ease": ("ease", {}, False),
     "bpr-mf": ("bpr-mf", {}, True),
     "sasrec-ce": ("sasrec", {"loss": "softmax"}, True),
-    "sasrec-bce": ("sasrec", {"loss": "binary"}, True),
+    "sasrec-bce": ("sasrec", {"loss": "binary", "positions": "end", "patience": 6}, True),
 }
 """Arm -> the recommender, its settings, and whether it depends on the seed."""
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10", "coverage@10")
