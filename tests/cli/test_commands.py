@@ -102,7 +102,8 @@ def test_the_demo_says_commands_that_run_and_fits_a_terminal(capsys, tmp_path, m
     assert capsys.readouterr().out.splitlines()[1] == header
     values = {line.split("  ")[1].strip(): line for line in lines if "█" in line}
     assert {"popularity", "item-knn", "the shop's own truth"} <= set(values)
-    assert {path.name for path in tmp_path.glob("*.html")} == {"report-search.html", "report-recommendation.html"}
+    pages = {"report-search.html", "report-recommendation.html", "report-filtered-search.html"}
+    assert {path.name for path in tmp_path.glob("*.html")} == pages
 
 
 def test_describe(shop, capsys):
