@@ -21,7 +21,7 @@ demo: $(VENV)/.base  ## A generated shop: build, evaluate, search, recommend, in
 	$(BIN)/itemspace demo
 
 test: $(VENV)/.dev  ## The tests. Set ITEMSPACE_DATA to a folder of published datasets to run those on real data.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.dev  ## Formatter, linter, type checker, and the order of the rooms.
 	$(BIN)/ruff format --check src tests benchmarks

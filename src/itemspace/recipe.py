@@ -256,7 +256,7 @@ def _toml(source: str | Path) -> dict[str, Any]:
         raise RecipeError(f"{source} is not valid TOML: {error}.") from None
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
-        raise RecipeError(f'"{shown(source)}" cannot be read as a TOML file: {told}.') from None
+        raise RecipeError(f'"{shown(source, 400)}" cannot be read as a TOML file: {told}.') from None
 
 
 def _unfit(section: str, found: Any) -> str:

@@ -66,3 +66,8 @@ def test_nothing_escapes_its_quotes():
         to_sql(parse_where("`a``b` = 'x'"), schema)
     with pytest.raises(FilterError, match="NUL"):
         to_sql(parse_where("name = 'a\0b'"), schema)
+
+
+def test_a_negative_zero_is_a_zero(store):
+    catalog, _ = store
+    assert catalog.where("price in (-0.0)").count == catalog.where("price = 0").count > 0

@@ -79,7 +79,7 @@ class Transactional(Store):
         # Without loading the engine: a record that has lost a table must not pass for whole until the next write.
         for name in opened._now().tables:
             if not (folder := opened.location / "tables" / f"{name}.lance").is_dir():
-                raise ArtifactError(f"{folder} is missing: the store has lost its table of {name}.")
+                raise ArtifactError(f"{folder} is damaged: the store has lost its table of {name}.")
         return opened
 
     def _describe(self, about: Any) -> None:

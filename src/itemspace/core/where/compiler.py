@@ -163,7 +163,8 @@ def _in(values: Any, wanted: Sequence[Any]) -> Any:
         fitting = [fit("=", value, values.type) for value in wanted]
         wanted = [bound.value for bound in fitting if bound.always is None]
     elif pa.types.is_floating(values.type):
-        wanted = [float(value) for value in wanted]
+        # Sets are of bits: without adding 0, -0.0 and 0.0 would be two values.
+        wanted, values = [float(value) + 0.0 for value in wanted], pc.add(values, pa.scalar(0.0, values.type))
     found = pc.is_in(values, value_set=pa.array(wanted, values.type))
     # Whether a missing value is in a list is unknown, as every comparison with it is.
     return found if not values.null_count else pc.if_else(values.is_valid(), found, pa.scalar(None, pa.bool_()))
