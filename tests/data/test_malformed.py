@@ -2,10 +2,10 @@
 
 import pyarrow.parquet as pq
 import pytest
-from malformed import MALFORMED
 
 from itemspace.core.errors import DataError, ItemspaceError
 from itemspace.data.tables import read_tables
+from tests.data.malformed import MALFORMED
 
 
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.name)
