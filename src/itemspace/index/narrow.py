@@ -60,7 +60,7 @@ def fast_int8() -> bool:
 class Narrow:
     """The first `slots` vectors of a table as int8, a quarter of their float32 size.
 
-    values: int8 [capacity, d]. lost: float32 [capacity], an upper bound of |x - scale * values|. length: float32
+    values: int8 [capacity, d], d rounded up to a multiple of 4. lost: float32 [capacity], an upper bound of |x - scale * values|. length: float32
     [capacity], of |scale * values|. chosen: slots there were when the scale was chosen. For cosine of vectors that are
     not normalized, x is the vector scaled to length 1. finite: whether the bounds hold (values near the limits of float32
     have squares that are not finite).
@@ -81,7 +81,7 @@ class Narrow:
     def of(cls, table: Table) -> Narrow:
         """A copy of every vector of `table`."""
         n, d = table.rows.slots, table.space.dimension
-        empty = np.empty((n, d), np.int8), np.empty(n, np.float32), np.empty(n, np.float32)
+        empty = np.zeros((n, padded(d)), np.int8), np.empty(n, np.float32), np.empty(n, np.float32)
         return cls(*empty, scale=_scale(table), slots=0, chosen=n).grown(table)
 
     def grown(self, table: Table) -> Narrow:
@@ -95,10 +95,17 @@ class Narrow:
         for start in range(self.slots, n, _ROWS):
             stop = min(start + _ROWS, n)
             x = directions(table, table.block(start, stop), table.norms(slice(start, stop)))
-            values[start:stop], lost[start:stop], length[start:stop] = rounded(x, self.scale)
+            whole, lost[start:stop], length[start:stop] = rounded(x, self.scale)
+            values[start:stop, : x.shape[1]] = whole
+            values[start:stop, x.shape[1] :] = 0
         added = slice(self.slots, n)
         finite = bool(np.isfinite(lost[added]).all() and np.isfinite(length[added]).all())
         return Narrow(values, lost, length, self.scale, n, self.chosen, self.finite and finite)
+
+
+def padded(dimension: int) -> int:
+    """The width of a copy: hardware sums four products at once (and torch's product of one column is wrong)."""
+    return -(-dimension // 4) * 4
 
 
 def directions(table: Table, vectors: np.ndarray, norms: np.ndarray) -> np.ndarray:

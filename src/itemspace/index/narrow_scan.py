@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from itemspace.index.narrow import TOP, Narrow, rounded
+from itemspace.index.narrow import TOP, Narrow, padded, rounded
 from itemspace.index.rows import Allowed
 from itemspace.index.scan import Table, by_position, scan, slack_of
 
 _SCORES = 1 << 21
 """Products of one block (8 MB of int32)."""
+_LONGEST = 1 << 14
+"""Vectors of one block."""
 _QUERIES = 512
 _GROUP = 32
 _FEW = 16
@@ -27,6 +29,8 @@ _PAIRS = 1024
 _DEAR = 32
 """Pairs that are multiplied in float32 in the time one candidate takes."""
 _LEAST, _MOST = -(2**31), 2**31 - 1
+_FLOOR = np.float32(-(2**31) + 256)
+"""The least threshold on a product: what may not answer is put below, where nothing else comes."""
 
 
 def narrow_scan(
@@ -69,7 +73,9 @@ class _Asked:
         scale = np.where(greatest > 0, greatest / TOP, 1.0)
         if least is not None:
             scale = np.full(len(queries), max(scale.max(initial=0.0), least))
-        values, lost, _ = rounded(queries, scale[:, None])
+        whole, lost, _ = rounded(queries, scale[:, None])
+        values = np.zeros((len(queries), padded(queries.shape[1])), np.int8)
+        values[:, : queries.shape[1]] = whole
         length = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
         return cls(values, scale, lost.astype(np.float64), length)
 
@@ -102,42 +108,60 @@ class _Scan:
     def run(self) -> None:
         q = len(self.queries)
         size = 1 if q < _FEW else _GROUP
-        block = min(max(_SCORES // max(q, 1), 1024), 1 << 16, -(-max(self.total, 1) // _GROUP) * _GROUP)
+        block = min(max(_SCORES // max(q, 1), 1024), _LONGEST, -(-max(self.total, 1) // _GROUP) * _GROUP)
         block -= block % _GROUP
         products = _Products(self, block, size)
         if self.total:
             self._seed(products, block)
         for start in range(0, self.total, block):
             stop = min(start + block, self.total)
-            scores, most, reach = products.of(start, stop, 1)
-            least = np.floor((self.threshold - reach) / self.unit)
-            self._open(scores, most, np.clip(least, _LEAST + 1, _MOST).astype(np.int32), start, 1)
+            scores, most, lost, length = products.of(start, stop, 1)
+            self._open(scores, most, self._least(lost, length), start, 1)
             if sum(len(group) for group, _, _ in self.waiting) > max(4 * self.width * q, 4096):
                 self._settle()
         self._settle()
+        # What was found for queries given up since is found again.
+        keep = ~self.crowded[self.group]
+        self.group, self.slot, self.score = self.group[keep], self.slot[keep], self.score[keep]
 
     def _seed(self, products: _Products, block: int) -> None:
         """A first threshold, from vectors all over the table: the exact scores of the best among them."""
         count = min(block, max(1024, 8 * self.width, self.total // 64))
         step = -(-self.total // count)
-        scores, most, _ = products.of(0, self.total, step)
+        scores, most, _, _ = products.of(0, self.total, step)
         if len(most) < 2 * self.width:
             most = scores
         if len(most) < self.width:
             return
         line = np.partition(np.ascontiguousarray(most.T), len(most) - self.width, axis=1)[:, len(most) - self.width]
-        self._open(scores, most, np.maximum(line, _LEAST + 1), 0, step)
+        self._open(scores, most, np.maximum(line, _LEAST + 1)[None], 0, step)
         self._settle()
         # They come again with all the others.
         self.group, self.slot, self.score = self.group[:0], self.slot[:0], self.score[:0]
 
+    def _least(self, lost: np.ndarray, length: float) -> np.ndarray:
+        """The least product int32 [m, q] with which a vector that lost at most `lost` [m] and is no longer than `length`
+        may still reach the threshold.
+        """
+        base = (self.threshold - self.asked.lost * length) / self.unit
+        if self.euclidean:
+            base -= 0.5
+        base = np.clip(base, _LEAST, _MOST)
+        # Rounded down by more than float32 can round up.
+        base -= 2.0 + np.abs(base) * 2.0**-20
+        slope = self.asked.length / self.unit * (1 + 2.0**-20)
+        least = np.multiply.outer(lost, -slope.astype(np.float32))
+        least += base.astype(np.float32)
+        np.maximum(least, _FLOOR, out=least)
+        return least.astype(np.int32)
+
     def _open(self, scores: np.ndarray, most: np.ndarray, least: np.ndarray, start: int, step: int) -> None:
-        """Keep for `_settle` the pairs of a block whose product is at least `least` [q].
+        """Keep for `_settle` the pairs of a block whose product is at least `least` [n / size or 1, q].
 
         scores: int32 [n, q]. most: int32 [n / size, q], the maxima of groups of `size` vectors (or the scores).
         """
         q = len(self.queries)
-        least[self.crowded] = _MOST
+        least[:, self.crowded] = _MOST
         found = np.flatnonzero(most >= least)
         self.passed += len(scores)
         if len(found) == 0:
@@ -148,7 +172,7 @@ class _Scan:
             product = scores.reshape(-1)[found]
         else:
             values = scores.reshape(-1, size, q)[at, :, group]
-            row, inside = np.nonzero(values >= least[group][:, None])
+            row, inside = np.nonzero(values >= np.broadcast_to(least, most.shape)[at, group][:, None])
             at, group, product = at[row] * size + inside, group[row], values[row, inside]
         self.waiting.append((group, start + at * step, product))
         self.opened += np.bincount(group, minlength=q)
@@ -213,9 +237,9 @@ class _Products:
         self.scores = torch.empty((block, q), dtype=torch.int32)
         self.most = torch.empty((block // size, q), dtype=torch.int32)
 
-    def of(self, start: int, stop: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def of(self, start: int, stop: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """For positions start, start + step, ... below stop: scores int32 [n, q], with n rounded up to whole groups;
-        the maxima of the groups [n / size, q]; and the most rounding can have taken from a score, in units of it [q].
+        the maxima of the groups [n / size, q]; the most a vector of each group lost [n / size]; the greatest length.
         """
         scan, copy = self.scan, self.scan.copy
         slots: Any = slice(start, stop, step) if scan.allowed.slots is None else scan.allowed.slots[start:stop:step]
@@ -233,11 +257,11 @@ class _Products:
             query, position = scan.excluded[0][low:high], scan.excluded[1][low:high] - start
             hit = position % step == 0
             scores[position[hit] // step, query[hit]] = _LEAST
-        reach = scan.asked.length * float(copy.lost[slots].max()) + scan.asked.lost * float(copy.length[slots].max())
-        if scan.euclidean:
-            reach += 0.5 * scan.unit
+        length = float(copy.length[slots].max())
+        lost = copy.lost[slots]
         if self.size == 1:
-            return scores, scores, reach
+            return scores, scores, lost, length
+        lost = np.concatenate([lost, np.zeros(padded - n, np.float32)]).reshape(-1, self.size).max(axis=1)
         most = self.most[: padded // self.size]
         self.torch.amax(self.scores[:padded].view(-1, self.size, scores.shape[1]), 1, out=most)
-        return scores, most.numpy(), reach
+        return scores, most.numpy(), lost, length
