@@ -139,7 +139,8 @@ def _scale(table: Table) -> float:
     greatest = float(np.abs(x).max(initial=0.0))
     if greatest == 0.0 or not np.isfinite(greatest):
         return 1.0
-    scales = [greatest / TOP * share for share in (1.0, 0.8, 0.64, 0.5, 0.4, 0.32, 0.25, 0.2)]
-    lost = [float(np.quantile(rounded(x, scale)[1], 0.99)) for scale in scales]
+    scales = [greatest / TOP * share for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)]
+    # Bounds are used for groups of vectors, so one vector that lost much costs more than itself.
+    lost = [float(np.quantile(rounded(x, scale)[1], 0.999)) for scale in scales]
     # A float32, so that steps mean the same in every product.
     return float(np.float32(max(scales[int(np.argmin(lost))], float(np.finfo(np.float32).tiny))))

@@ -103,7 +103,7 @@ class _Scan:
         self.crowded = ~np.isfinite(self.asked.lost + self.asked.length + self.unit + self.slack)
         self.opened = np.zeros(len(queries), np.int64)
         self.passed = 0
-        self.waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.waiting: list[tuple[np.ndarray, ...]] = []
 
     def run(self) -> None:
         q = len(self.queries)
@@ -117,7 +117,7 @@ class _Scan:
             stop = min(start + block, self.total)
             scores, most, lost, length = products.of(start, stop, 1)
             self._open(scores, most, self._least(lost, length), start, 1)
-            if sum(len(group) for group, _, _ in self.waiting) > max(4 * self.width * q, 4096):
+            if sum(len(pairs[0]) for pairs in self.waiting) > max(4 * self.width * q, 4096):
                 self._settle()
         self._settle()
         # What was found for queries given up since is found again.
@@ -174,8 +174,15 @@ class _Scan:
             values = scores.reshape(-1, size, q)[at, :, group]
             row, inside = np.nonzero(values >= np.broadcast_to(least, most.shape)[at, group][:, None])
             at, group, product = at[row] * size + inside, group[row], values[row, inside]
-        self.waiting.append((group, start + at * step, product))
-        self.opened += np.bincount(group, minlength=q)
+        slot = self.allowed.at(start + at * step).astype(np.int64)
+        best = product * self.unit[group]
+        if self.euclidean:
+            best += 0.5 * self.unit[group]
+        best += self.asked.length[group] * self.copy.lost[slot] + self.asked.lost[group] * self.copy.length[slot]
+        # A group was opened for what its worst vector may have lost; most of its vectors lost less.
+        keep = best >= self.threshold[group]
+        self.waiting.append((group[keep], slot[keep], product[keep], best[keep]))
+        self.opened += np.bincount(group[keep], minlength=q)
         # To score one candidate costs as much as some dozens of products: past that, float32 throughout is faster.
         self.crowded |= self.opened > 1024 + 64 * self.width + self.passed // _DEAR
 
@@ -183,21 +190,16 @@ class _Scan:
         """Score exactly what waits: first the best of each query, which raises the threshold for the others."""
         if not self.waiting:
             return
-        group, position, product = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        group, slot, product, best = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
         self.waiting = []
-        slot = self.allowed.at(position).astype(np.int64)
-        value = product * self.unit[group]
-        if self.euclidean:
-            value += 0.5 * self.unit[group]
-        value += self.asked.length[group] * self.copy.lost[slot] + self.asked.lost[group] * self.copy.length[slot]
-        keep = (value >= self.threshold[group]) & ~self.crowded[group]
-        group, slot, product, value = group[keep], slot[keep], product[keep], value[keep]
+        keep = (best >= self.threshold[group]) & ~self.crowded[group]
+        group, slot, product, best = group[keep], slot[keep], product[keep], best[keep]
         order = np.argsort((group << 32) - product)
         counts = np.bincount(group, minlength=len(self.queries))
         head = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts) < self.width
         first, others = order[head], order[~head]
         self._score(group[first], slot[first])
-        others = others[value[others] >= self.threshold[group[others]]]
+        others = others[best[others] >= self.threshold[group[others]]]
         self._score(group[others], slot[others])
 
     def _score(self, group: np.ndarray, slot: np.ndarray) -> None:
