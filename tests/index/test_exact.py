@@ -213,7 +213,7 @@ def test_values_whose_squares_overflow_are_left_to_float32():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_an_index_with_a_copy_through_changes(metric, monkeypatch, tmp_path):
-    monkeypatch.setattr(exact, "FEWEST", 64)
+    monkeypatch.setattr(exact, "SHORT", 0)
     space = VectorSpace("exact", 16, metric)
     fast, plain = (FlatIndex(int8_copy=choice) for choice in ("always", "never"))
 
@@ -243,6 +243,7 @@ def test_an_index_with_a_copy_through_changes(metric, monkeypatch, tmp_path):
 def test_a_copy_is_made_once_searches_have_cost_as_much(monkeypatch):
     if not fast_int8():
         pytest.skip("this machine does not multiply int8 fast")
+    monkeypatch.setattr(exact, "SHORT", 0)
     table = table_of(clustered(5_000, 16, 0), "dot")
     search = ExactSearch(table)
     asked = clustered(60, 16, 1)
@@ -263,5 +264,5 @@ class TestFlatWithCopy(IndexContract):
 
     @pytest.fixture(autouse=True)
     def at_any_size(self, monkeypatch):
-        monkeypatch.setattr(exact, "FEWEST", 1)
+        monkeypatch.setattr(exact, "SHORT", 0)
         monkeypatch.setattr(narrow_scan, "_DEAR", 4)

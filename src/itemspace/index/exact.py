@@ -24,8 +24,8 @@ IMPORTING = 1e11
 """Products in float32 that importing torch takes as long as."""
 SMALLEST = 8
 """A batch of fewer queries is bound by memory, and costs as much as this many."""
-FEWEST = 4096
-"""Vectors below which a scan is too short to gain."""
+SHORT = 1e8
+"""Products below which a scan is too short to gain: about two milliseconds."""
 
 
 class ExactSearch:
@@ -45,10 +45,10 @@ class ExactSearch:
         table = self.table
         n = table.rows.slots if allowed.slots is None else len(allowed.slots)
         width = min(k, table.rows.slots)
+        cost = float(n) * max(len(queries), SMALLEST) * table.space.dimension
         # With a k near n nearly every vector is a candidate.
-        if self.choice == "never" or allowed.include is not None or not len(queries) or n < max(FEWEST, 64 * width):
-            return table.search(queries, k, allowed)
-        copy = self._current(float(n) * max(len(queries), SMALLEST) * table.space.dimension)
+        plain = self.choice == "never" or allowed.include is not None or cost < SHORT or n < 64 * width
+        copy = None if plain or not len(queries) else self._current(cost)
         if copy is None:
             return table.search(queries, k, allowed)
         group, slots = narrow_scan(table, copy, queries, width, allowed)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +43,13 @@ class Table(Protocol):
 
 @functools.cache
 def fast_int8() -> bool:
-    """Whether this machine multiplies int8 matrices in hardware (avx512_vnni) and torch does so exactly. Imports torch."""
+    """Whether this machine multiplies int8 matrices in hardware (avx512_vnni) and torch does so exactly.
+
+    Imports torch only where the hardware may.
+    """
+    flags = Path("/proc/cpuinfo")
+    if flags.exists() and "avx512_vnni" not in flags.read_text():
+        return False
     import torch
 
     supported = getattr(torch.cpu, "_is_vnni_supported", None)

@@ -19,13 +19,17 @@ from itemspace.index.scan import Table, by_position, scan, slack_of
 
 _SCORES = 1 << 21
 """Products of one block (8 MB of int32)."""
-_LONGEST = 1 << 14
+_LONGEST = 1 << 16
 """Vectors of one block."""
 _QUERIES = 512
 _GROUP = 32
-_FEW = 16
+_FEW = 2
 """Queries below which products are compared one by one: maxima over groups would save nothing."""
 _PAIRS = 1024
+_SEED = 16
+"""One vector of so many gives the first threshold."""
+_WAIT = 4
+"""Candidates per answer that are gathered before the best of them are scored."""
 _DEAR = 32
 """Pairs that are multiplied in float32 in the time one candidate takes."""
 _LEAST, _MOST = -(2**31), 2**31 - 1
@@ -117,7 +121,7 @@ class _Scan:
             stop = min(start + block, self.total)
             scores, most, lost, length = products.of(start, stop, 1)
             self._open(scores, most, self._least(lost, length), start, 1)
-            if sum(len(pairs[0]) for pairs in self.waiting) > max(4 * self.width * q, 4096):
+            if sum(len(pairs[0]) for pairs in self.waiting) > max(_WAIT * self.width * q, 4096):
                 self._settle()
         self._settle()
         # What was found for queries given up since is found again.
@@ -126,7 +130,7 @@ class _Scan:
 
     def _seed(self, products: _Products, block: int) -> None:
         """A first threshold, from vectors all over the table: the exact scores of the best among them."""
-        count = min(block, max(1024, 8 * self.width, self.total // 64))
+        count = min(block, max(1024, 8 * self.width, min(self.total // _SEED, 4096)))
         step = -(-self.total // count)
         scores, most, _, _ = products.of(0, self.total, step)
         if len(most) < 2 * self.width:
