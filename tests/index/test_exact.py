@@ -42,7 +42,7 @@ def every_pair(table: VectorTable, queries: np.ndarray, k: int, allowed: Allowed
 def by_copy(table: VectorTable, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
     copy = Narrow.of(table)
     assert copy.finite
-    pairs = narrow_scan.narrow_scan(table, copy, queries, min(k, table.rows.slots), allowed)
+    *pairs, _ = narrow_scan.narrow_scan(table, copy, queries, min(k, table.rows.slots), allowed)
     assert len(np.unique(pairs[0] * table.rows.slots + pairs[1])) == len(pairs[0]), "a pair is found once"
     return table.rank(queries, *pairs, k)
 
@@ -189,7 +189,8 @@ def test_float32_is_asked_about_few_pairs(monkeypatch):
     )
     table = table_of(normalize(clustered(5_000, 64, 0)), "cosine", normalized=True)
     queries = normalize(clustered(24, 64, 1))
-    group, _ = narrow_scan.narrow_scan(table, Narrow.of(table), queries, 10, Allowed.of(table.rows, None, 24))
+    group, _, given_up = narrow_scan.narrow_scan(table, Narrow.of(table), queries, 10, Allowed.of(table.rows, None, 24))
+    assert given_up == 0
     assert len(group) < 24 * 11
     assert sum(scored) < 24 * 5_000 / 20
 
@@ -257,6 +258,20 @@ def test_a_copy_is_made_once_searches_have_cost_as_much(monkeypatch):
     large._spent = 1e18
     large.search(asked, 3, Allowed.of(table.rows, None, 60))
     assert large._copy is None
+
+
+def test_a_copy_that_is_of_no_use_is_dropped(monkeypatch):
+    if not fast_int8():
+        pytest.skip("this machine does not multiply int8 fast")
+    monkeypatch.setattr(exact, "SHORT", 0)
+    table = table_of(np.repeat(clustered(3, 16, 1), 1_000, axis=0), "dot")
+    search, asked = ExactSearch(table, "always"), clustered(80, 16, 2)
+    allowed = Allowed.of(table.rows, None, 80)
+    rows, scores = search.search(asked, 3, allowed)
+    assert (search.choice, search._copy) == ("never", None)
+    right, best = every_pair(table, asked, 3, allowed)
+    np.testing.assert_array_equal(rows, right)
+    np.testing.assert_array_equal(scores, best)
 
 
 class TestFlatWithCopy(IndexContract):

@@ -26,18 +26,23 @@ SMALLEST = 8
 """A batch of fewer queries is bound by memory, and costs as much as this many."""
 SHORT = 1e8
 """Products below which a scan is too short to gain: about two milliseconds."""
+ENOUGH = 64
+"""Queries after which it is judged whether a copy is of use."""
 
 
 class ExactSearch:
     """Searches of one table. With "auto" a copy is made when float32 scans have cost as much as making it would.
 
     So whoever searches little never pays for a copy, and whoever searches much pays at most double until it is there.
+    A copy that turns out too coarse for these vectors (their distances are small beside their lengths, or most of them
+    are nearly equal) is dropped.
     """
 
     def __init__(self, table: VectorTable, choice: CopyChoice = "auto") -> None:
         self.table, self.choice = table, choice
         self._copy: Narrow | None = None
         self._spent = 0.0
+        self._asked = self._given_up = 0
         self._lock = threading.Lock()
 
     def search(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +56,10 @@ class ExactSearch:
         copy = None if plain or not len(queries) else self._current(cost)
         if copy is None:
             return table.search(queries, k, allowed)
-        group, slots = narrow_scan(table, copy, queries, width, allowed)
+        group, slots, given_up = narrow_scan(table, copy, queries, width, allowed)
+        self._asked, self._given_up = self._asked + len(queries), self._given_up + given_up
+        if self._asked >= ENOUGH and self._given_up > 0.25 * self._asked:
+            self.choice, self._copy = "never", None
         return table.rank(queries, group, slots, k)
 
     def _current(self, cost: float) -> Narrow | None:

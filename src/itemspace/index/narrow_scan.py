@@ -39,13 +39,13 @@ _FLOOR = np.float32(-(2**31) + 256)
 
 def narrow_scan(
     table: Table, copy: Narrow, queries: np.ndarray, width: int, allowed: Allowed
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, int]:
     """What `scan.scan` finds, every pair (query, slot) that can be among the `width` best of its query, from `copy`.
 
-    copy: covers every slot of `table` and is finite. Queries with too many candidates for it to pay (near duplicates, a zero query)
-    are scanned in float32.
+    copy: covers every slot of `table` and is finite. Queries with too many candidates for it to pay (near duplicates, a
+    zero query) are scanned in float32; how many is the third answer.
     """
-    groups, slots = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    groups, slots, given_up = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for start in range(0, len(queries), _QUERIES):
         part = np.arange(start, min(start + _QUERIES, len(queries)))
         limits = allowed.take(part) if allowed.exclude is not None else allowed
@@ -58,7 +58,8 @@ def narrow_scan(
             group, slot = scan(table, queries[part[crowded]], width, limits.take(crowded))
             groups.append(part[crowded][group])
             slots.append(slot)
-    return np.concatenate(groups), np.concatenate(slots)
+            given_up += len(crowded)
+    return np.concatenate(groups), np.concatenate(slots), given_up
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class _Scan:
             stop = min(start + block, self.total)
             scores, most, lost, length = products.of(start, stop, 1)
             self._open(scores, most, self._least(lost, length), start, 1)
+            if self.crowded.all():
+                break
             if sum(len(pairs[0]) for pairs in self.waiting) > max(_WAIT * self.width * q, 4096):
                 self._settle()
         self._settle()
