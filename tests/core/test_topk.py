@@ -59,3 +59,36 @@ def test_rows_that_are_mostly_one_value(common, k):
     expected_rows, expected = top_k_reference(scores, k, ties)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_array_equal(best, expected)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(40, 700),
+    k=st.integers(1, 60),
+    rate=st.floats(0.01, 8),
+    missing=st.sampled_from([0.0, 0.3, 0.97, 1.0]),
+    nans=st.booleans(),
+    own_ties=st.booleans(),
+)
+def test_counts(seed, n, k, rate, missing, nans, own_ties):
+    """Many columns have the same few values, so nearly every cut falls among equals."""
+    rng = np.random.default_rng(seed)
+    scores = rng.poisson(rate, (4, n)).astype(np.float32)
+    scores[rng.random(scores.shape) < missing] = np.nan if nans else -np.inf
+    scores[0] = scores[0, 0]
+    ties = rng.permutation(n).astype(np.uint32) if own_ties else np.arange(n, dtype=np.uint32)
+    rows, best = top_k(scores, k, ties if own_ties else None)
+    expected_rows, expected = top_k_reference(np.where(np.isnan(scores), -np.inf, scores), k, ties)
+    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_array_equal(rows, expected_rows)
+
+
+def test_a_wide_row_is_cut_in_blocks():
+    rng = np.random.default_rng(0)
+    scores = rng.poisson(1, (3, 600_000)).astype(np.float32)
+    ties = rng.permutation(600_000).astype(np.uint32)
+    rows, best = top_k(scores, 20, ties)
+    for i in range(3):
+        order = np.lexsort((ties, -scores[i]))[:20]
+        np.testing.assert_array_equal(rows[i], order)
+        np.testing.assert_array_equal(best[i], scores[i, order])

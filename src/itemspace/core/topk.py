@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+_SCORES = 1 << 20
+"""Scores looked at together (4 MB): every pass after the first finds them in the cache."""
+
 
 def order_keys(scores: np.ndarray, ties: np.ndarray) -> np.ndarray:
     """uint64 keys whose descending order is (score descending, tie ascending). scores float32 [..., n], ties uint32 [n].
@@ -23,8 +26,6 @@ def top_k(scores: np.ndarray, k: int, ties: np.ndarray | None = None) -> tuple[n
     `ties` uint32 [n] orders equal scores (lower first); without it equal scores keep column order.
     """
     scores = np.asarray(scores, np.float32)
-    if np.isnan(scores).any():
-        scores = np.where(np.isnan(scores), -np.inf, scores)
     q, n = scores.shape
     width = min(k, n)
     rows = np.full((q, k), -1, np.int32)
@@ -32,13 +33,102 @@ def top_k(scores: np.ndarray, k: int, ties: np.ndarray | None = None) -> tuple[n
     if width == 0 or q == 0:
         return rows, best
     ties = np.arange(n, dtype=np.uint32) if ties is None else ties
-    thin = _thin(scores, width, ties, rows, best) if width < n else np.zeros(q, bool)
-    if not thin.all():
-        left = np.flatnonzero(~thin)
-        columns, values = _dense(scores if len(left) == q else scores[left], width, ties)
-        rows[left, :width] = np.where(values > -np.inf, columns, -1)
-        best[left, :width] = values
+    order = _TieOrder(ties)
+    step = max(1, _SCORES // n)
+    for start in range(0, q, step):
+        part = slice(start, start + step)
+        if n < 4 * width:
+            columns, values = _dense(_numbers(scores[part]), width, ties)
+        else:
+            columns, values = _grouped(scores[part], width, order)
+        rows[part, :width] = np.where(values > -np.inf, columns, -1)
+        best[part, :width] = values
     return rows, best
+
+
+def _numbers(scores: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(scores), -np.inf, scores) if np.isnan(scores).any() else scores
+
+
+class _TieOrder:
+    """Columns in tie order, sorted only as far as someone looks."""
+
+    def __init__(self, ties: np.ndarray) -> None:
+        self.ties = ties
+        self._head = np.zeros(0, np.int64)
+
+    def first(self, count: int) -> np.ndarray:
+        """The first `count` columns (fewer where there are fewer); equal ties keep column order."""
+        count = min(count, len(self.ties))
+        if len(self._head) < count:
+            head = np.flatnonzero(self.ties <= np.partition(self.ties, count - 1)[count - 1])
+            self._head = head[np.argsort(self.ties[head], kind="stable")]
+        return self._head[:count]
+
+
+def _grouped(scores: np.ndarray, width: int, order: _TieOrder) -> tuple[np.ndarray, np.ndarray]:
+    """The `width` best columns and values of [q, n] with n some times greater.
+
+    The width-th greatest of the maxima of groups of columns bounds what is looked for from below, for one pass over the
+    scores, and little lies above it. Where much is equal to it (counts), equal columns are looked for in tie order, and
+    only as far as needed.
+    """
+    q, n = scores.shape
+    ties = order.ties
+    groups = min(max(8 * width, 256), max(2 * width, n // 8))
+    size = n // groups
+    most = np.maximum.reduce(scores[:, : size * groups].reshape(q, size, groups), axis=1) if size else scores[:, :0]
+    most = np.concatenate([most, scores[:, size * groups :]], axis=1)
+    if np.isnan(most).any():
+        return _grouped(_numbers(scores), width, order)
+    bound = np.partition(most, most.shape[1] - width, axis=1)[:, most.shape[1] - width]
+    # What is -inf may not be answered.
+    bound = np.maximum(bound, np.finfo(np.float32).min)
+    above = scores >= bound[:, None]
+    counts = np.count_nonzero(above, axis=1)
+    columns, values = np.zeros((q, width), np.int64), np.full((q, width), -np.inf, np.float32)
+    crowded = counts > 4 * width + 64
+    some = np.flatnonzero(~crowded)
+    row, column = np.nonzero(above if len(some) == q else above[some])
+    _place(columns, values, some[row], column, scores[some[row], column], ties[column])
+    many = np.flatnonzero(crowded)
+    if len(many):
+        row, column = np.nonzero(scores[many] > bound[many][:, None])
+        level_row, level_column = _first_at(scores, many, bound, order, width)
+        row, column = np.concatenate([many[row], level_row]), np.concatenate([column, level_column])
+        _place(columns, values, row, column, scores[row, column], ties[column])
+    return columns, values
+
+
+def _first_at(
+    scores: np.ndarray, rows: np.ndarray, bound: np.ndarray, order: _TieOrder, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `width` columns, in `order`, where rows of `scores` equal their bound: pairs (row [m], column [m])."""
+    found_rows, found_columns = [], []
+    reach = 4 * width + 64
+    while len(rows):
+        head = order.first(reach)
+        level = scores[rows[:, None], head] == bound[rows][:, None]
+        counts = np.count_nonzero(level, axis=1)
+        done = (counts >= width) | (reach >= len(order.ties))
+        row, place = np.nonzero(level[done])
+        starts = np.cumsum(counts[done]) - counts[done]
+        keep = np.arange(len(row)) - starts[row] < width
+        found_rows.append(rows[done][row[keep]])
+        found_columns.append(head[place[keep]])
+        rows, reach = rows[~done], 8 * reach
+    return np.concatenate(found_rows), np.concatenate(found_columns)
+
+
+def _place(
+    columns: np.ndarray, values: np.ndarray, row: np.ndarray, column: np.ndarray, value: np.ndarray, tie: np.ndarray
+) -> None:
+    """Write the best of the candidates (row, column, value, tie) [m] into `columns` and `values` [q, width]."""
+    order = np.lexsort((tie, -value, row))
+    counts = np.bincount(row, minlength=len(columns))
+    rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    order, rank = order[rank < columns.shape[1]], rank[rank < columns.shape[1]]
+    columns[row[order], rank], values[row[order], rank] = column[order], value[order]
 
 
 def _dense(scores: np.ndarray, width: int, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,47 +148,6 @@ def _dense(scores: np.ndarray, width: int, ties: np.ndarray) -> tuple[np.ndarray
     chosen = np.take_along_axis(scores, candidates, 1)
     order = np.lexsort((ties[candidates], -chosen), axis=1)
     return np.take_along_axis(candidates, order, 1), np.take_along_axis(chosen, order, 1)
-
-
-def _thin(scores: np.ndarray, width: int, ties: np.ndarray, rows: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Answer the rows where few columns rise above a common value (counts, BM25), into `rows` and `best`.
-
-    Selection is many times slower over long runs of equal values, so only what rises above is ranked, and filled up in
-    tie order with columns at the common value. Returns which rows were answered, bool [q].
-    """
-    n = scores.shape[1]
-    sample = np.sort(scores[:, :: max(1, n // 64)], axis=1)
-    floor = sample[:, sample.shape[1] // 2]
-    above = scores > floor[:, None]
-    counts = np.count_nonzero(above, axis=1)
-    done = counts <= n // 8
-    at = np.flatnonzero(done)
-    if len(at) == 0:
-        return done
-    above, counts, floor = above[at], counts[at], floor[at]
-    r, c = np.nonzero(above)
-    place = np.arange(len(r)) - np.repeat(np.cumsum(counts) - counts, counts)
-    risen = int(counts.max())
-    first = np.argsort(ties, kind="stable")[: 2 * width]
-    columns = np.full((len(at), risen + len(first)), -1)
-    values = np.full(columns.shape, -np.inf, np.float32)
-    columns[r, place], values[r, place] = c, scores[at[r], c]
-    fill = (scores[at][:, first] == floor[:, None]) & (counts < width)[:, None] & (floor > -np.inf)[:, None]
-    columns[:, risen:] = np.where(fill, first, -1)
-    values[:, risen:] = np.where(fill, floor[:, None], -np.inf)
-    # Too few fillers near the head of the tie order (many are forbidden): such a row takes the ordinary way.
-    enough = (counts + fill.sum(1) >= width) | (floor == -np.inf)
-    done[at[~enough]] = False
-    keep = min(width, columns.shape[1])
-    keys = np.where(columns >= 0, order_keys(values, ties[np.maximum(columns, 0)]), np.uint64(0))
-    if keep < columns.shape[1]:
-        part = np.argpartition(keys, columns.shape[1] - keep, axis=1)[:, columns.shape[1] - keep :]
-        columns, values = np.take_along_axis(columns, part, 1), np.take_along_axis(values, part, 1)
-    tie = np.where(columns >= 0, ties[np.maximum(columns, 0)], np.uint32(0xFFFFFFFF))
-    order = np.lexsort((tie, -values), axis=1)
-    rows[at, :keep] = np.where(enough[:, None], np.take_along_axis(columns, order, 1), -1)
-    best[at, :keep] = np.where(enough[:, None], np.take_along_axis(values, order, 1), -np.inf)
-    return done
 
 
 def top_k_reference(scores: np.ndarray, k: int, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,17 +15,25 @@ from itemspace.core.hits import Hits
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.exact import CopyChoice, ExactSearch
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.rows import Allowed
 from itemspace.index.table import VectorTable, check_queries
 
 
 class FlatConfig(Config):
-    """Nothing to choose: the vectors are kept in the type they come in (float32, float16 or int8)."""
+    """The vectors are kept in the type they come in (float32, float16 or int8)."""
+
+    int8_copy: CopyChoice = "auto"
+    """Whether an int8 copy is kept in memory (a quarter of the vectors' float32 size) to search faster, with the same
+    answers: several times in batches, where torch is installed and the processor multiplies int8 (avx512_vnni).
+
+    auto: once searches have cost as much as making it, and only up to 1 GiB. It is made anew when an index is opened.
+    """
 
 
 class FlatIndex(Index):
-    """An exhaustive scan in blocked matrix products; scores are exact to a float32.
+    """An exhaustive scan in blocked matrix products; scores are exact to a float32, however candidates are chosen.
 
     Use it up to some hundred thousand vectors, for batches, and wherever answers must be exact. Choose `HNSWIndex` for
     single queries over more. A query costs n x d multiplications, spread over the batch; a filter makes it cheaper.
@@ -36,6 +44,7 @@ class FlatIndex(Index):
     exact: ClassVar[bool] = True
 
     _table: VectorTable | None = None
+    _exact: ExactSearch | None = None
 
     def build(
         self,
@@ -53,7 +62,7 @@ class FlatIndex(Index):
         table = self.table
         values = check_queries(table.space, queries)
         allowed = Allowed.of(table.rows, within, len(values))
-        rows, scores = table.search(values, k, allowed)
+        rows, scores = self._searcher(table).search(values, k, allowed)
         plan = {"plan": "exact", "scanned": int(table.rows.slots if allowed.slots is None else len(allowed.slots))}
         return Hits(rows, scores, total=allowed.counts, explanation=plan)
 
@@ -76,6 +85,11 @@ class FlatIndex(Index):
         index = cls(**header["config"])
         index._table = VectorTable.open(Path(folder), space_from(header))
         return index
+
+    def _searcher(self, table: VectorTable) -> ExactSearch:
+        if self._exact is None or self._exact.table is not table:
+            self._exact = ExactSearch(table, self.config.int8_copy)
+        return self._exact
 
     @property
     def table(self) -> VectorTable:

@@ -48,10 +48,10 @@ def scan(table: Table, queries: np.ndarray, width: int, allowed: Allowed) -> tup
 
 def _scan(table: Table, queries: np.ndarray, width: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
     q, n = len(queries), table.rows.slots if allowed.slots is None else len(allowed.slots)
-    pool = _Pool(q, width, _slack(table, queries))
+    pool = _Pool(q, width, slack_of(table, queries))
     block = max(_SCORES // max(q, 1), 1024)
     buffer = np.empty(q * min(block, max(n, 1)), np.float32)
-    exclude = _by_position(allowed)
+    exclude = by_position(allowed)
     start = 0
     while start < n:
         # A short first block finds a threshold cheaply; the rest only look at what passes it.
@@ -65,7 +65,8 @@ def _scan(table: Table, queries: np.ndarray, width: int, allowed: Allowed) -> tu
     return pool.group, allowed.at(pool.position)
 
 
-def _by_position(allowed: Allowed) -> tuple[np.ndarray, np.ndarray] | None:
+def by_position(allowed: Allowed) -> tuple[np.ndarray, np.ndarray] | None:
+    """The excluded pairs (query, position), sorted by position."""
     if allowed.exclude is None:
         return None
     order = np.argsort(allowed.exclude[1], kind="stable")
@@ -91,7 +92,7 @@ def _block_scores(
     return scores
 
 
-def _slack(table: Table, queries: np.ndarray) -> np.ndarray:
+def slack_of(table: Table, queries: np.ndarray) -> np.ndarray:
     """How far, per query, two block scores may be from their exact order [q].
 
     A float32 sum of d products errs by less than d half-ulps of |q| |x| at worst and by about sqrt(d) of them in
