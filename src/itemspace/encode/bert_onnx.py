@@ -168,6 +168,4 @@ def onnx_model(model: Any, *, int8: bool, budget: int) -> OnnxModel:
     limit = len(weights["embeddings.position_embeddings.weight"]) - shape.first_position
     tokens = TextTokens(model.tokenizer.backend_tokenizer, min(model.max_seq_length or limit, limit))
     made = quantized(graph) if int8 else graph.SerializeToString()
-    return OnnxModel(
-        made, tokens, model.tokenizer.pad_token_id or 0, budget, precision="int8" if int8 else "float32"
-    )
+    return OnnxModel(made, tokens, model.tokenizer.pad_token_id or 0, budget, precision="int8" if int8 else "float32")

@@ -35,7 +35,9 @@ class SentenceTransformerConfig(Config):
     max_length: int | None = Field(None, ge=1, description="tokens read of a text; default: the model's own limit")
     batch_tokens: int = Field(2048, ge=1, description="tokens per forward pass, padding included")
     batch_size: int = Field(32, ge=1, description="texts per forward pass of a model whose tokens cannot be counted")
-    precision: Precision = Field("auto", description="of products; auto: bfloat16 where it is fast and close, else float32")
+    precision: Precision = Field(
+        "auto", description="of products; auto: bfloat16 where it is fast and close, else float32"
+    )
     backend: Literal["torch", "onnx"] = Field("torch", description="what runs the model; onnx: models of BERT's kind")
     device: str | None = Field(None, description='"cpu", "cuda:0"; default: the best present')
     bundle: bool = Field(False, description="save the weights with the encoder, so that the folder needs nothing else")

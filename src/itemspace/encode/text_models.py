@@ -27,7 +27,7 @@ EXACT = 1e-4
 """How far a coordinate of a unit vector may move when only the order of float32 sums changes."""
 PROBES = (
     "waterproof boots",
-    "Nickel-Finish MIRROR, 8.5\" x 10x (2-pack)  ",
+    'Nickel-Finish MIRROR, 8.5" x 10x (2-pack)  ',
     "a",
     "",
     "crème brûlée für zwei 防水 ботинки",
@@ -106,7 +106,9 @@ class BertModel(TokenModel):
 
         self.bert = Bert(model[0].model.state_dict(), shape, product_dtype(precision))
         limit = min(model.max_seq_length or self.bert.max_length, self.bert.max_length)
-        super().__init__(TextTokens(model.tokenizer.backend_tokenizer, limit), model.tokenizer.pad_token_id or 0, budget)
+        super().__init__(
+            TextTokens(model.tokenizer.backend_tokenizer, limit), model.tokenizer.pad_token_id or 0, budget
+        )
         self.rest, self.device, self.precision, self._torch = list(model)[1:], model.device, precision, torch
 
     def forward(self, ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
