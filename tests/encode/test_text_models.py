@@ -133,3 +133,11 @@ def test_precision_and_backend_must_fit(minilm):
 def test_no_texts_are_no_vectors(minilm):
     encoder = SentenceTransformerEncoder(model=str(minilm))
     assert vectors(encoder, []).shape == (0, 384)
+
+
+def test_texts_beyond_one_window_are_in_their_place(minilm, monkeypatch, exact):
+    from itemspace.encode import sentence_transformer
+
+    monkeypatch.setattr(sentence_transformer, "_WINDOW", 7)
+    encoder = SentenceTransformerEncoder(model=str(minilm), precision="float32")
+    np.testing.assert_allclose(vectors(encoder), exact, atol=1e-5)

@@ -105,18 +105,16 @@ def _pooled(graph: _Graph, states: str, pooling: str) -> str:
 
 def quantized(model: Any) -> bytes:
     """The graph with int8 products: weights per column, inputs per tensor as they come ("dynamic"). Lookups stay float32."""
-    require("onnxruntime", extra="onnx", needed_for=_NEEDED_FOR)
     onnx = require("onnx", extra="onnx", needed_for=_NEEDED_FOR)
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
+    tools = require("onnxruntime.quantization", extra="onnx", needed_for=_NEEDED_FOR)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        quantize_dynamic(
+        tools.quantize_dynamic(
             model,
             path,
             op_types_to_quantize=["MatMul", "Attention"],
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=tools.QuantType.QInt8,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT, "MatMulConstBOnly": True},
         )
         return path.read_bytes()

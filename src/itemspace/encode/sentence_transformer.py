@@ -25,6 +25,8 @@ from itemspace.encode.fields import item_texts, request_texts
 from itemspace.encode.text_models import Precision, Shift, TextModel, fast_model
 
 _SHIFT_SAMPLE = 128
+_WINDOW = 16_384
+"""Texts tokenized and sorted at once: a bound on the memory that tokens take."""
 
 
 class SentenceTransformerConfig(Config):
@@ -163,9 +165,12 @@ class SentenceTransformerEncoder(Encoder):
                 f'the model at "{self._source or self.config.model}" is not the one this encoder was saved with; '
                 "put that one back, or build again with the present one."
             )
-        if not texts:
-            return Dense(np.zeros((0, self.space.dimension), np.float32), self.space)
-        return Dense(normalize(self._fast[0].encode(texts, self.prompt(role))), self.space)
+        prompt = self.prompt(role)
+        out = np.empty((len(texts), self.space.dimension), np.float32)
+        for start in range(0, len(texts), _WINDOW):
+            part = texts[start : start + _WINDOW]
+            out[start : start + len(part)] = normalize(self._fast[0].encode(part, prompt))
+        return Dense(out, self.space)
 
     def save(self, folder: Path) -> None:
         space = self.space

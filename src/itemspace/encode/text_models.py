@@ -217,7 +217,7 @@ def bert_shape(model: Any) -> Any:
     from itemspace.nn.bert import BertShape
 
     first = model[0]
-    inner = getattr(first, "model", None)
+    inner: Any = getattr(first, "model", None)
     plain = (
         type(first).__name__ == "Transformer"
         and inner is not None

@@ -158,7 +158,7 @@ class Bert:
         """Tokens it has positions for."""
         return len(self.places)
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[misc, untyped-decorator, unused-ignore]
     def __call__(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states float32 [texts, width, size] of int64 tokens [texts, width].
 
