@@ -222,7 +222,7 @@ def main() -> None:
             "installed here and is not measured.",
             peers=versions("sentence-transformers", "transformers", "torch", "onnxruntime"),
         )
-        batches = (16, 32) if quick else (16, 32, 64, 128)
+        batches = (32,) if quick else (16, 32, 64, 128)
         throughput(result, arms, titles(TITLES // size), "Beauty titles", rounds, batches)
         throughput(result, arms, long_texts(LONG // size), "longer texts of electronics", rounds, batches)
         closeness(result, arms, titles(200) if quick else every_text(), CLOSE // size)

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from itemspace.nn.bert import SHORT, Bert, BertShape, attend  # noqa: E402
+from itemspace.nn.bert import LONG, SHORT, Bert, BertShape, attend  # noqa: E402
 
 SIZES = dict(
     vocab_size=99,
@@ -74,7 +74,7 @@ def test_padding_is_not_seen(model):
     assert torch.equal(bert(tokens, mask)[mask], bert(changed, mask)[mask])
 
 
-@pytest.mark.parametrize("width", [1, 7, SHORT, SHORT + 1])
+@pytest.mark.parametrize("width", [1, 7, SHORT, SHORT + 1, LONG + 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_both_kinds_of_attention_are_softmax_of_scores(width, dtype):
     torch.manual_seed(0)
