@@ -22,8 +22,9 @@ import numpy as np
 from harness import Result, data_folder, interleaved, ratio, threads, versions, workspace
 from vectors import texts as every_text
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 THREADS = 2
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["RAYON_NUM_THREADS"] = str(THREADS)  # the tokenizer's
 TITLES, LONG, CLOSE, QUERIES = 2_000, 800, 12_000, 200
 
 
@@ -156,7 +157,10 @@ def queries(count: int) -> list[str]:
 
 
 def single(result: Result, arms: Arms, asked: list[str], repeats: int) -> None:
-    """Milliseconds of one query, tokenization included, on loaded models, one and two threads; arms take turns by query."""
+    """Milliseconds of one query, tokenization included, on loaded models, one and two threads.
+
+    Arms take turns by pass over the queries, so that each finds its weights where its last query left them.
+    """
     rows = []
     calls: dict[str, Callable[[str], object]] = {
         "sentence-transformers float32": lambda q: arms.peer([q], "float32", "sdpa", 32),
@@ -167,8 +171,8 @@ def single(result: Result, arms: Arms, asked: list[str], repeats: int) -> None:
         with threads(count):
             taken: dict[str, list[float]] = {name: [] for name in calls}
             for turn in range(repeats + 1):
-                for query in asked:
-                    for name, call in calls.items():
+                for name, call in calls.items():
+                    for query in asked:
                         start = time.perf_counter()
                         call(query)
                         if turn:
