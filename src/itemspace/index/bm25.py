@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -37,6 +38,9 @@ class BM25Config(Config):
     field_b: dict[str, float] = Field(default_factory=dict)
     """Field -> its own `b`."""
     analyzer: AnalyzerConfig = AnalyzerConfig()
+    engine: Literal["numpy", "numba"] = "numpy"
+    """numba: compiled loops (extra `lexical`) with the same answers in about half of the time; the first search on a
+    machine compiles for some seconds. An index saved so is opened with "numpy" where numba is missing."""
 
 
 class BM25Index(Index):
@@ -147,7 +151,10 @@ class BM25Index(Index):
     @classmethod
     def open(cls, folder: Path) -> Self:
         header = read_header(folder, "bm25", 1)
-        index = cls(**header["config"])
+        config = dict(header["config"])
+        if config.get("engine") == "numba" and not installed("numba"):
+            config["engine"] = "numpy"
+        index = cls(**config)
         index._rows = RowMap.open(Path(folder))
         index._postings = Postings.open(Path(folder), tuple(header["fields"]), index.config)
         return index
@@ -179,6 +186,14 @@ class BM25Index(Index):
 
     def __len__(self) -> int:
         return 0 if self._rows is None else self._rows.live
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        return False
 
 
 def _texts(value: Any) -> Texts:

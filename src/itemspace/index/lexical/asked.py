@@ -24,7 +24,7 @@ class Asked:
 
     pointer [q + 1], word and weight [pairs]: each query's distinct words, rarest first, as places in `offsets`, and what
     each counts. offsets [words + 1], slots int32 and impacts float64 [postings]: where each word occurs, slots ascending
-    within a word; only live slots that the batch may be answered with. width: slots of the index.
+    within a word; only slots that the batch may be answered with, and impact 0 in dead ones. width: slots of the index.
 
     Every way to sum adds the words of a document in the order of the query, so all give the same numbers.
     """
@@ -44,7 +44,7 @@ class Asked:
         """The k best of every query and how many match it."""
         if len(self) == 1 and not limits.per_request:
             slots, scores = self._sum_of_one()
-            return (*best_one(slots, scores, k, rows), np.array([len(slots)]))
+            return (*best_one(slots, scores, k, rows), np.array([np.count_nonzero(scores)]))
         pointer, slots, scores = self._sums(limits)
         if len(slots) == 0:
             return (*nothing(len(self), k), np.diff(pointer))
@@ -67,35 +67,44 @@ class Asked:
         pointer, slots, scores = found.indptr.astype(np.int64), found.indices, found.data
         if limits.per_request:
             query = np.repeat(np.arange(len(self)), np.diff(pointer))
-            keep = limits.permits(query, slots, len(self), self.width)
+            keep = limits.permits(query, slots, len(self), self.width) & (scores > 0)
             slots, scores = slots[keep], scores[keep]
             pointer = np.concatenate(([0], np.cumsum(keep)))[pointer]
         return pointer, slots, scores
 
     def _sum_of_one(self) -> tuple[np.ndarray, np.ndarray]:
-        """`_sums` of the only query without the set-up of a sparse product; its words are in order in `offsets`."""
-        slots, words = self.slots, len(self.word)
-        scores = self.impacts * np.repeat(self.weight, np.diff(self.offsets))
-        if words <= 1:
+        """`_sums` of the only query without the set-up of a sparse product; its words are in order in `offsets`.
+
+        It uses up `slots` and `impacts`: copies of them would be half of its cost.
+        """
+        slots, scores, ends = self.slots, self.impacts, self.offsets.tolist()
+        for begin, end, weight in zip(ends[:-1], ends[1:], self.weight.tolist(), strict=True):
+            scores[begin:end] *= weight
+        if len(self.word) <= 1:
             return slots, scores
-        split = int(self.offsets[-2])
+        split = ends[-2]
         if split * _SEARCHED > self.width:
             dense = np.bincount(slots, scores, minlength=self.width)
             slots = (dense > 0).nonzero()[0]
             return slots, dense[slots]
-        many, total = slots[split:], scores[split:]
         few, part = slots[:split], scores[:split]
-        if words > 2:
+        if len(self.word) > 2 and split:
             order = few.argsort(kind="stable")
             few = few[order]
             new = np.empty(split, bool)
-            new[:1], new[1:] = True, few[1:] != few[:-1]
-            few, part = few[new], np.bincount(new.cumsum() - 1, part[order]) if split else part
-        if len(many) == 0:
+            new[0] = True
+            np.not_equal(few[1:], few[:-1], out=new[1:])
+            few, part = few[new], np.bincount(new.cumsum() - 1, part[order])
+        if split == len(slots):
             return few, part
+        # The last word is the most frequent: the sums of the others are looked up in it and added, and those of slots
+        # without it stand right before it.
+        many, total = slots[split:], scores[split:]
         at = many.searchsorted(few)
         np.minimum(at, len(many) - 1, out=at)
         held = many[at] == few
         total[at[held]] += part[held]
-        alone = ~held
-        return np.concatenate([many, few[alone]]), np.concatenate([total, part[alone]])
+        few, part = few[~held], part[~held]
+        begin = split - len(few)
+        slots[begin:split], scores[begin:split] = few, part
+        return slots[begin:], scores[begin:]

@@ -38,7 +38,7 @@ def best(
 
 
 def best_one(slots: np.ndarray, scores: np.ndarray, k: int, rows: RowMap) -> tuple[np.ndarray, np.ndarray]:
-    """`best` for one query, with a third of the calls: rows and scores [1, k]."""
+    """`best` for one query, with a third of the calls: rows and scores [1, k]. Scores of 0 are no answers."""
     scores = scores.astype(np.float32)
     if len(scores) > 4 * _BLOCKS and k < _BLOCKS:
         whole = len(scores) // _BLOCKS * _BLOCKS
@@ -47,13 +47,15 @@ def best_one(slots: np.ndarray, scores: np.ndarray, k: int, rows: RowMap) -> tup
         at = (scores >= highest[_BLOCKS - k]).nonzero()[0]
         slots, scores = slots[at], scores[at]
     key = _keys(scores, rows.ties[slots])
-    if len(key) > 2 * k:
+    if len(key) > max(_BLOCKS, 2 * k):
         at = (key >= np.partition(key, len(key) - k)[len(key) - k]).nonzero()[0]
         slots, scores, key = slots[at], scores[at], key[at]
     row = rows.rows[slots]
     order = np.lexsort((row, ~key))[:k]
+    scores = scores[order]
+    found = int(np.count_nonzero(scores))
     out_rows, out_scores = nothing(1, k)
-    out_rows[0, : len(order)], out_scores[0, : len(order)] = row[order], scores[order]
+    out_rows[0, :found], out_scores[0, :found] = row[order[:found]], scores[:found]
     return out_rows, out_scores
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from itemspace.core.extras import require
 from itemspace.core.ragged import Ragged
 from itemspace.core.vectors import Texts
 from itemspace.index.lexical.analyze import Analyzer
@@ -146,9 +147,7 @@ class Postings:
 
     def _changed(self) -> None:
         self.change += 1
-        self.average = np.divide(
-            self._tokens, self._holders, out=np.ones(len(self.fields)), where=self._holders > 0
-        )
+        self.average = np.divide(self._tokens, self._holders, out=np.ones(len(self.fields)), where=self._holders > 0)
 
     # Scores.
 
@@ -186,13 +185,27 @@ class Postings:
 
     def search(self, texts: tuple[str, ...], k: int, rows: RowMap, limits: Limits) -> Found:
         """The k best of every query: rows int32 and scores float32 [q, k], and how many match int64 [q]."""
-        found = [asked.search(k, rows, part) for asked, part in self._blocks(texts, limits, scored=True)]
+        answer = self._engine()
+        found = [answer(asked, k, rows, part) for asked, part in self._blocks(texts, limits, scored=True)]
         if len(found) == 1:
             return found[0]
         if not found:
             return (*nothing(0, k), np.zeros(0, np.int64))
         one, other, totals = zip(*found, strict=True)
         return np.concatenate(one), np.concatenate(other), np.concatenate(totals)
+
+    def _engine(self) -> Callable[[Asked, int, RowMap, Limits], Found]:
+        """What sums and cuts: NumPy, or compiled loops where the configuration asks for them.
+
+        Raises:
+            MissingExtraError: numba is asked for and not installed.
+        """
+        if self.config.engine == "numpy":
+            return Asked.search
+        require("numba", extra="lexical", needed_for='BM25 with engine="numba"')
+        from itemspace.index.lexical.compiled import search
+
+        return search
 
     def matches(self, texts: tuple[str, ...], rows: RowMap, limits: Limits) -> Ragged:
         """The rows that share a word with each query, without a score."""
@@ -267,7 +280,8 @@ class Postings:
         keep: np.ndarray | None = None
         if scored:
             impacts = _joined([self._impacts[number][place] for number, place in pieces], np.float64)
-            if self.dead or not self.weights.all():
+            # Left in where leaving them out would copy all: compiled loops and the sum of one query pass them over.
+            if (self.dead or not self.weights.all()) and word is not None and self.config.engine == "numpy":
                 keep = impacts > 0
         else:
             impacts = np.ones(len(slots))
@@ -275,8 +289,8 @@ class Postings:
         if mask is not None:
             keep = mask[slots] if keep is None else keep & mask[slots]
         if keep is not None:
-            offsets = np.concatenate((np.zeros(1, offsets.dtype), keep.cumsum(dtype=offsets.dtype)))[offsets]
-            slots, impacts = slots[keep], impacts[keep]
+            at = keep.nonzero()[0]
+            offsets, slots, impacts = at.searchsorted(offsets).astype(offsets.dtype), slots[at], impacts[at]
         word = np.arange(len(terms), dtype=np.int32) if word is None else word
         return Asked(pointer, word, weight, offsets, slots, impacts, self.slots)
 
