@@ -4,6 +4,9 @@ Imported only where an index asks for it: importing numba takes half a second, a
 seconds unless it did so on this machine before.
 """
 
+# numba has no types where it is not installed.
+# mypy: disallow-untyped-decorators=False
+
 from __future__ import annotations
 
 import threading
@@ -101,7 +104,7 @@ def _search(
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _before(score: float, tie: int, row: int, other_score: float, other_tie: int, other_row: int) -> bool:
+def _before(score: np.floating, tie: int, row: int, other_score: np.floating, other_tie: int, other_row: int) -> bool:
     """Whether the first is the better answer."""
     if score != other_score:
         return score > other_score
@@ -112,7 +115,7 @@ def _before(score: float, tie: int, row: int, other_score: float, other_tie: int
 
 @njit(nogil=True, cache=True)
 def _rise(
-    scores: np.ndarray, order: np.ndarray, row: np.ndarray, at: int, score: float, tie: int, own: int
+    scores: np.ndarray, order: np.ndarray, row: np.ndarray, at: int, score: np.floating, tie: int, own: int
 ) -> None:  # fmt: skip
     """Put an entry at the free place `at` of a heap whose worst is first."""
     while at > 0:
@@ -126,7 +129,7 @@ def _rise(
 
 @njit(nogil=True, cache=True)
 def _sink(
-    scores: np.ndarray, order: np.ndarray, row: np.ndarray, size: int, score: float, tie: int, own: int
+    scores: np.ndarray, order: np.ndarray, row: np.ndarray, size: int, score: np.floating, tie: int, own: int
 ) -> None:  # fmt: skip
     """Put an entry in the place of the first of a heap of `size`."""
     at = 0
