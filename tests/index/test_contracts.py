@@ -1,5 +1,9 @@
 """Every index of the house against the contract."""
 
+import importlib.util
+
+import pytest
+
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
@@ -41,6 +45,12 @@ class TestHNSWGraphEuclidean(IndexContract):
 
 class TestBM25(TextIndexContract):
     index = BM25Index(weights={"title": 3.0}, analyzer={"stemmer": "none"})
+    weights = {"title": 3.0}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+class TestBM25Compiled(TextIndexContract):
+    index = BM25Index(weights={"title": 3.0}, analyzer={"stemmer": "none"}, engine="numba")
     weights = {"title": 3.0}
 
 

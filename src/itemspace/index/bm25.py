@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -13,14 +14,16 @@ from itemspace.core.config import Config
 from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
+from itemspace.core.ragged import Ragged
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
 from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
+from itemspace.index.lexical.limits import NO_LIMITS, Limits, slot_mask
 from itemspace.index.lexical.postings import Postings
 from itemspace.index.persist import read_header, write_header
-from itemspace.index.rows import Allowed, RowMap, check_rows
+from itemspace.index.rows import RowMap, check_rows
 
 
 class BM25Config(Config):
@@ -35,6 +38,9 @@ class BM25Config(Config):
     field_b: dict[str, float] = Field(default_factory=dict)
     """Field -> its own `b`."""
     analyzer: AnalyzerConfig = AnalyzerConfig()
+    engine: Literal["numpy", "numba"] = "numpy"
+    """numba: compiled loops (extra `lexical`) with the same answers in about half of the time; the first search on a
+    machine compiles for some seconds. An index saved so is opened with "numpy" where numba is missing."""
 
 
 class BM25Index(Index):
@@ -60,6 +66,7 @@ class BM25Index(Index):
 
     _rows: RowMap | None = None
     _postings: Postings | None = None
+    _masked: tuple[Selection, int, np.ndarray | None] | None = None
 
     def build(
         self,
@@ -70,7 +77,7 @@ class BM25Index(Index):
         rng: RNG = 0,
     ) -> Self:
         given = None if rows is None else iter(rows)
-        held, postings = RowMap.empty(), None
+        held, postings, self._masked = RowMap.empty(), None, None
         pending = []
         start = 0
         for chunk in chunks:
@@ -93,9 +100,14 @@ class BM25Index(Index):
         check_k(k)
         rows, postings = self._held()
         texts = _query_texts(queries)
-        allowed = Allowed.of(rows, within, len(texts)) if within is not None and not within.is_all else None
-        found, scores, total = postings.search(texts, k, rows, allowed)
+        found, scores, total = postings.search(texts, k, rows, self._limits(within, len(texts)))
         return Hits(found, scores, total=total, explanation={"plan": "words", "searched": rows.live})
+
+    def matches(self, queries: Any, within: Selection | None = None) -> Ragged:
+        """The rows that share a word with each query, in no order: what totals and facets count. Nothing is scored."""
+        rows, postings = self._held()
+        texts = _query_texts(queries)
+        return postings.matches(texts, rows, self._limits(within, len(texts)))
 
     def explain(self, query: str, row: int) -> dict[str, dict[str, float]]:
         """Which word of `query` scored how much in which field of `row`; the parts sum to the score.
@@ -139,7 +151,10 @@ class BM25Index(Index):
     @classmethod
     def open(cls, folder: Path) -> Self:
         header = read_header(folder, "bm25", 1)
-        index = cls(**header["config"])
+        config = dict(header["config"])
+        if config.get("engine") == "numba" and not installed("numba"):
+            config["engine"] = "numpy"
+        index = cls(**config)
         index._rows = RowMap.open(Path(folder))
         index._postings = Postings.open(Path(folder), tuple(header["fields"]), index.config)
         return index
@@ -154,6 +169,16 @@ class BM25Index(Index):
         """Runs of postings a search reads; few, however many changes there were."""
         return len(self._held()[1].segments)
 
+    def _limits(self, within: Selection | None, queries: int) -> Limits:
+        rows, postings = self._held()
+        if within is None or within.is_all:
+            return NO_LIMITS
+        # The same selection often comes again, and its mask is a pass over the slots.
+        known = self._masked
+        if known is None or known[0] is not within or known[1] != postings.change:
+            known = self._masked = (within, postings.change, slot_mask(rows, within))
+        return Limits.of(rows, within, queries, known[2])
+
     def _held(self) -> tuple[RowMap, Postings]:
         if self._rows is None or self._postings is None:
             raise ContractError(f"{type(self).__name__} is empty: call build first.")
@@ -161,6 +186,14 @@ class BM25Index(Index):
 
     def __len__(self) -> int:
         return 0 if self._rows is None else self._rows.live
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        return False
 
 
 def _texts(value: Any) -> Texts:

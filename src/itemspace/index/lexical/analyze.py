@@ -118,6 +118,18 @@ class Analyzer:
             keep &= self._asked(raw, codes, text)
         return found[keep], text[keep]
 
+    def asked(self, text: str) -> dict[int, int]:
+        """Term -> times for one query, in order: `encode` without growing, for a text that comes alone."""
+        words = _WORDS.findall(fold(text.replace(_END, " ")))
+        if self.config.stopwords == "english-queries":
+            words = [word for word in words if word not in ENGLISH_STOPWORDS] or words
+        times: dict[int, int] = {}
+        for word in words:
+            number = self._lookup(word, False)
+            if number >= 0:
+                times[number] = times.get(number, 0) + 1
+        return times
+
     def _asked(self, raw: Mapping[str, int], codes: np.ndarray, text: np.ndarray) -> np.ndarray:
         """Which words of queries are looked for [total]: all but stop words, and those where a query has no other."""
         says_little = np.fromiter((word in ENGLISH_STOPWORDS for word in raw), bool, len(raw))[codes]
