@@ -26,7 +26,7 @@ def test_full_softmax_equals_cross_entropy_whatever_the_chunk(rows, smoothing):
     hidden, table, targets = inputs()
     expected = torch.nn.functional.cross_entropy(hidden @ table.T, targets, label_smoothing=smoothing)
     want = torch.autograd.grad(expected, (hidden, table))
-    loss = FullSoftmax(chunk_mb=rows * 50 * 4 / 2**20, label_smoothing=smoothing)
+    loss = FullSoftmax(chunk_mb=(rows + 0.5) * 50 * 4 / 2**20, label_smoothing=smoothing)
     value = loss(hidden, table, targets)
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     got = torch.autograd.grad(value * 3, (hidden, table))
@@ -34,11 +34,46 @@ def test_full_softmax_equals_cross_entropy_whatever_the_chunk(rows, smoothing):
         torch.testing.assert_close(one, 3 * other, rtol=1e-4, atol=1e-6)
 
 
-def test_full_softmax_holds_no_more_logits_than_stated():
-    loss = FullSoftmax(chunk_mb=1.0, dtype=torch.bfloat16)
-    for items in (1000, 30_000, 2_000_000):
-        held = loss.buffer(items, torch.device("cpu"))
-        assert held.numel() * 2 <= max(2**20, 2 * items * 2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("norm", [6.0, 300.0])
+def test_full_softmax_holds_no_more_logits_than_stated(dtype, norm):
+    # 500 tokens of 3,000 items: the whole matrix would take 6 MB in float32, the item table takes 48 kB.
+    hidden, table, targets = inputs(tokens=500, items=3000, size=4)
+    hidden = (hidden * norm / 6).detach().requires_grad_()
+    loss = FullSoftmax(chunk_mb=0.25, dtype=dtype)
+    held = most_held(lambda: loss(hidden, table, targets).backward())
+    assert max(held) <= 0.25 * 2**20
+    assert sum(size for size in held if size >= 2**17) <= 2 * 0.25 * 2**20
+    again = most_held(lambda: loss(hidden.detach().requires_grad_(), table, targets).backward())
+    assert max(again) < 2**17  # the buffer of the first call is used again
+
+
+def test_one_tokens_logits_are_the_least_a_chunk_holds():
+    loss = FullSoftmax(chunk_mb=0.001)
+    hidden, table, targets = inputs(tokens=9, items=3000, size=4)
+    assert max(most_held(lambda: loss(hidden, table, targets).backward())) <= 3000 * 4 * 4
+    assert [loss.rows(n) for n in (10, 100, 2_000_000)] == [16, 2, 1]
+
+
+def most_held(call) -> list[int]:
+    """Bytes of every allocation torch made during the call."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    return [event.cpu_memory_usage for event in profile.events() if event.name == "[memory]"] or [
+        event.self_cpu_memory_usage for event in profile.events()
+    ]
+
+
+@pytest.mark.parametrize("norm", [1.0, 40.0, 4000.0])
+def test_full_softmax_of_large_logits_neither_overflows_nor_vanishes(norm):
+    hidden, table, targets = inputs(tokens=64)
+    hidden = (hidden * norm).detach().requires_grad_()
+    expected = torch.nn.functional.cross_entropy(hidden @ table.T, targets)
+    want = torch.autograd.grad(expected, (hidden, table))
+    value = FullSoftmax()(hidden, table, targets)
+    assert float(value) == pytest.approx(float(expected), rel=1e-4)
+    for one, other in zip(torch.autograd.grad(value, (hidden, table)), want, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-4
 
 
 def test_full_softmax_in_bfloat16_is_near():

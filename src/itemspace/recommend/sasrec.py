@@ -63,7 +63,7 @@ class SASRecConfig(Config):
     epochs: int = Field(200, ge=1)
     patience: int | None = Field(10, ge=1)
     evaluate_every: int = Field(1, ge=1)
-    chunk_mb: float = Field(16.0, gt=0)
+    chunk_mb: float = Field(4.0, gt=0)
     row_width: int = Field(64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
