@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 UNSHIFTED = 60.0
 """Logits known to lie in [-60, 60] need no shift before exp: the sums stay far inside float32's (and bfloat16's) range."""
@@ -37,10 +38,18 @@ class FullSoftmax:
         loss: torch.Tensor = _FullSoftmax.apply(hidden, items, targets, self)
         return loss
 
-    def rows(self, items: int) -> int:
-        """Tokens per chunk; a multiple of 16 where there is room for one (so lines of the buffer start on cache lines)."""
-        rows = max(1, int(self.chunk_mb * 2**20 / (items * self.dtype.itemsize)))
-        return rows // 16 * 16 if rows > 16 else rows
+    def rows(self, items: int, tokens: int | None = None) -> int:
+        """Tokens per chunk: the most there is room for, or a little fewer so that `tokens` fill all chunks evenly.
+
+        A multiple of 16 where there is room for one: lines of the buffer start on cache lines, and the products come in
+        so few shapes that their kernels are made once.
+        """
+        most = max(1, int(self.chunk_mb * 2**20 / (items * self.dtype.itemsize)))
+        most = most // 16 * 16 if most > 16 else most
+        if tokens is None or most < 16:
+            return most
+        chunks = max(1, -(-tokens // most))
+        return min(most, -(-tokens // chunks // 16) * 16)
 
     def buffer(self, items: int, rows: int, device: torch.device) -> torch.Tensor:
         """Room for one chunk's logits [items, rows], the same memory every time."""
@@ -72,37 +81,33 @@ def _value_and_gradients(
     hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor, loss: FullSoftmax
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The mean loss and its gradients by `hidden` and `items`, all float32."""
-    table, states = items.to(loss.dtype), hidden.to(loss.dtype)
-    tokens, scale = len(states), 1.0 / max(len(states), 1)
+    table, scale = items.to(loss.dtype), 1.0 / max(len(hidden), 1)
+    tokens, step = len(hidden), loss.rows(len(items), len(hidden))
+    # Zero rows fill the last chunk, so that every product has the same shape (a new shape means a new kernel).
+    filling = -tokens % step
+    states = functional.pad(hidden.to(loss.dtype), (0, 0, 0, filling))
+    weights = functional.pad(torch.full((tokens, 1), scale, device=hidden.device), (0, 0, 0, filling))
     across = table.t().contiguous()
-    sums = torch.empty(tokens, dtype=torch.float32, device=hidden.device)
-    towards = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+    normalizer = torch.empty(len(states), dtype=torch.float32, device=hidden.device)
+    towards = torch.empty(states.shape, dtype=torch.float32, device=hidden.device)
     items_gradient = torch.zeros(items.shape, dtype=torch.float32, device=hidden.device)
-    product = torch.empty_like(table)
-    shifted = bool(_largest_logit(states, table) > UNSHIFTED)
-    step = loss.rows(len(items))
+    logits, product = loss.buffer(len(items), step, hidden.device), torch.empty_like(table)
+    shifted = _largest_logit(states, table) > UNSHIFTED
     for start in range(0, tokens, step):
-        rows = states[start : start + step]
-        at = slice(start, start + len(rows))
-        logits = torch.mm(table, rows.t(), out=loss.buffer(len(items), len(rows), rows.device))
-        if shifted:
-            shift = logits.amax(0)
-            logits -= shift
-        masses = logits.exp_()
-        sums[at] = total = masses.sum(0).float()
-        towards[at] = torch.mm(across, masses).t()
-        weighted = (rows.float() * (scale / total)[:, None]).to(loss.dtype)
+        at = slice(start, start + step)
+        rows = states[at]
+        torch.mm(table, rows.t(), out=logits)
+        shift = logits.amax(0) if shifted else None
+        masses = (logits if shift is None else logits.sub_(shift)).exp_()
+        total = masses.sum(0).float()
+        torch.log(total, out=normalizer[at])
+        if shift is not None:
+            normalizer[at] += shift
+        torch.div(torch.mm(across, masses).t(), total[:, None], out=towards[at])
+        weighted = (rows.float() * (weights[at] / total[:, None])).to(loss.dtype)
         items_gradient += torch.mm(masses, weighted, out=product)
-        if shifted:
-            sums[at] = total.log().add_(shift)
-            towards[at] /= total[:, None]
-    if shifted:
-        normalizer = sums
-    else:
-        towards /= sums[:, None]
-        normalizer = sums.log()
-    exact, own = hidden.float(), table.float()[targets]
-    value = (normalizer.double() - (states.float() * own).sum(-1)).sum()
+    exact, own, towards = hidden.float(), table.float()[targets], towards[:tokens]
+    value = (normalizer[:tokens].double() - (states[:tokens].float() * own).sum(-1)).sum()
     share = 1.0 - loss.label_smoothing
     towards = towards.sub_(own, alpha=share).mul_(scale)
     items_gradient.index_add_(0, targets, exact, alpha=-share * scale)
