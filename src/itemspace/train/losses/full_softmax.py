@@ -90,9 +90,9 @@ def _value_and_gradients(
     across = table.t().contiguous()
     normalizer = torch.empty(len(states), dtype=torch.float32, device=hidden.device)
     towards = torch.empty(states.shape, dtype=torch.float32, device=hidden.device)
-    items_gradient = torch.zeros(items.shape, dtype=torch.float32, device=hidden.device)
+    items_gradient = torch.empty(items.shape, dtype=torch.float32, device=hidden.device)
     logits, product = loss.buffer(len(items), step, hidden.device), torch.empty_like(table)
-    shifted = _largest_logit(states, table) > UNSHIFTED
+    shifted = _largest_logit(hidden, items) > UNSHIFTED
     for start in range(0, tokens, step):
         at = slice(start, start + step)
         rows = states[at]
@@ -105,8 +105,11 @@ def _value_and_gradients(
             normalizer[at] += shift
         torch.div(torch.mm(across, masses).t(), total[:, None], out=towards[at])
         weighted = (rows.float() * (weights[at] / total[:, None])).to(loss.dtype)
-        items_gradient += torch.mm(masses, weighted, out=product)
-    exact, own, towards = hidden.float(), table.float()[targets], towards[:tokens]
+        torch.mm(masses, weighted, out=product)
+        items_gradient = items_gradient.add_(product) if start else items_gradient.copy_(product)
+    if tokens == 0:
+        items_gradient.zero_()
+    exact, own, towards = hidden.float(), table[targets].float(), towards[:tokens]
     value = (normalizer[:tokens].double() - (states[:tokens].float() * own).sum(-1)).sum()
     share = 1.0 - loss.label_smoothing
     towards = towards.sub_(own, alpha=share).mul_(scale)
@@ -120,9 +123,9 @@ def _value_and_gradients(
     return (value * scale).to(torch.float32), towards, items_gradient
 
 
-def _largest_logit(states: torch.Tensor, table: torch.Tensor) -> float:
-    """No |logit| is larger (Cauchy-Schwarz, with room for the rounding of the products)."""
-    if not states.numel() or not table.numel():
+def _largest_logit(hidden: torch.Tensor, items: torch.Tensor) -> float:
+    """No |logit| is larger (Cauchy-Schwarz, with room for the rounding of factors and products)."""
+    if not hidden.numel() or not items.numel():
         return 0.0
-    bound = float(states.float().norm(dim=1).max() * table.float().norm(dim=1).max()) * 1.01
+    bound = float(hidden.float().norm(dim=1).max() * items.float().norm(dim=1).max()) * 1.02
     return bound if math.isfinite(bound) else math.inf
