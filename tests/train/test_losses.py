@@ -55,6 +55,10 @@ def test_one_tokens_logits_are_the_least_a_chunk_holds():
     hidden, table, targets = inputs(tokens=9, items=3000, size=4)
     assert sizes_of(lambda: loss(hidden, table, targets).backward())[0] <= 3000 * 4 * 4
     assert [loss.rows(n) for n in (10, 100, 2_000_000)] == [16, 2, 1]
+    usual = FullSoftmax(dtype=torch.bfloat16)
+    for items in (1_000, 12_101, 50_000, 300_000, 3_000_000):
+        assert usual.rows(items) * items * 2 <= 16 * 2**20
+        assert usual.rows(items, 1494) <= usual.rows(items)
 
 
 class Sizes(TorchDispatchMode):
@@ -139,3 +143,29 @@ def test_dropout_drops_the_stated_share_and_keeps_the_mean():
         torch.testing.assert_close(x.grad, out.detach())
         x.grad = None
     assert dropout(x, 0.5, False) is x
+
+
+def test_sampled_softmax_is_the_formula_written_out():
+    hidden, table, targets = inputs(tokens=20)
+    sampler = PopularitySampler(np.arange(50) % 5)
+    negatives = torch.from_numpy(sampler.draw(30, np.random.default_rng(0)))
+    expected = torch.from_numpy(sampler.expected(30))
+    losses = []
+    for line, target in zip(hidden, targets.tolist(), strict=True):
+        others = [n for n in negatives.tolist() if n != target]
+        chances = torch.stack([line @ table[n] - expected[n].log() for n in others])
+        losses.append(torch.logsumexp(torch.cat([chances, (line @ table[target])[None]]), 0) - line @ table[target])
+    wanted = torch.stack(losses).mean()
+    want = torch.autograd.grad(wanted, (hidden, table))
+    for dtype, near in ((torch.float32, 1e-5), (torch.bfloat16, 0.02)):
+        value = SampledSoftmax(dtype=dtype)(hidden, table, targets, negatives, expected)
+        assert float(value.detach()) == pytest.approx(float(wanted.detach()), rel=near)
+        for one, other in zip(torch.autograd.grad(value, (hidden, table)), want, strict=True):
+            assert float((one - other).norm() / other.norm()) < near
+
+
+def test_a_sampled_negative_that_is_every_tokens_target_leaves_the_target_alone():
+    hidden, table, _ = inputs(tokens=5)
+    targets = torch.full((5,), 7)
+    value = SampledSoftmax()(hidden, table, targets, torch.full((4,), 7), torch.ones(50))
+    assert float(value.detach()) == 0.0

@@ -64,7 +64,7 @@ class SASRecConfig(Config):
     epochs: int = Field(200, ge=1)
     patience: int | None = Field(10, ge=1)
     evaluate_every: int = Field(1, ge=1)
-    chunk_mb: float = Field(4.0, gt=0)
+    chunk_mb: float = Field(16.0, gt=0)
     row_width: int = Field(64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -192,7 +192,7 @@ class SASRec(ScoringRecommender):
                 return binary(hidden(batch), module.items.weight, batch.targets, negatives)
 
             return binary_loss
-        sampled, sampler = SampledSoftmax(), PopularitySampler(self.popularity)
+        sampled, sampler = SampledSoftmax(dtype=dtype), PopularitySampler(self.popularity)
         count = config.num_negatives or SHARED_NEGATIVES
         expected = torch.from_numpy(sampler.expected(count))
 

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 UNSHIFTED = 60.0
 """Logits known to lie in [-60, 60] need no shift before exp: the sums stay far inside float32's (and bfloat16's) range."""
+CACHED_MB, FEWEST_ROWS = 5.0, 128
+"""A chunk stays in the cache up to this size; below this many tokens adding to the items' gradient costs more than that."""
 
 
 class FullSoftmax:
@@ -29,7 +31,7 @@ class FullSoftmax:
     """
 
     def __init__(
-        self, *, chunk_mb: float = 4.0, dtype: torch.dtype = torch.float32, label_smoothing: float = 0.0
+        self, *, chunk_mb: float = 16.0, dtype: torch.dtype = torch.float32, label_smoothing: float = 0.0
     ) -> None:
         self.chunk_mb, self.dtype, self.label_smoothing = chunk_mb, dtype, label_smoothing
         self._buffer: torch.Tensor | None = None
@@ -39,12 +41,13 @@ class FullSoftmax:
         return loss
 
     def rows(self, items: int, tokens: int | None = None) -> int:
-        """Tokens per chunk: the most there is room for, or a little fewer so that `tokens` fill all chunks evenly.
+        """Tokens per chunk: what stays in the cache within `chunk_mb`, or fewer so that `tokens` fill all chunks evenly.
 
         A multiple of 16 where there is room for one: lines of the buffer start on cache lines, and the products come in
         so few shapes that their kernels are made once.
         """
-        most = max(1, int(self.chunk_mb * 2**20 / (items * self.dtype.itemsize)))
+        size = items * self.dtype.itemsize / 2**20
+        most = max(1, min(int(self.chunk_mb / size), max(FEWEST_ROWS, int(CACHED_MB / size))))
         most = most // 16 * 16 if most > 16 else most
         if tokens is None or most < 16:
             return most
