@@ -156,8 +156,8 @@ class SASRec(ScoringRecommender):
             inputs = [torch.from_numpy(x) for x in (packed.items, packed.position, packed.segment)]
             self._module.eval()
             with torch.inference_mode():
-                states = self._module(*inputs).reshape(-1, self.config.embedding_size).numpy()
-            out[some] = states[packed.at[histories.offsets[1:][some] - 1]]
+                last = torch.from_numpy(packed.at[histories.offsets[1:][some] - 1])
+                out[some] = self._module(*inputs, last).numpy()
         return out
 
     def item_vectors(self) -> np.ndarray:
