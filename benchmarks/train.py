@@ -98,10 +98,11 @@ def recbole(options: argparse.Namespace, setting: str, batches: int | None = Non
 
 def ours(options: argparse.Namespace, loss: str, *, full: bool = False) -> Arm:
     command = [sys.executable, __file__, "--arm", loss, "--threads", str(options.threads)]
-    return Arm(command + (["--full"] if full else []), {}, options.threads)
+    command += ["--full"] if full else []
+    return Arm(command + (["--quick"] if options.quick else []), {}, options.threads)
 
 
-def serve(loss: str, threads: int, *, full: bool) -> None:
+def serve(loss: str, threads: int, *, full: bool, quick: bool) -> None:
     """Be an arm: our training, one epoch per line of input; with `full`, one whole training on the first line."""
     import torch
 
@@ -139,7 +140,7 @@ def serve(loss: str, threads: int, *, full: bool) -> None:
     if not full:
         model.fit(split.train, budget=Budget(epochs=1_000_000), rng=0)
         return
-    report = model.fit(split.train, valid=split.valid, rng=0)
+    report = model.fit(split.train, valid=split.valid, budget=Budget(epochs=2) if quick else None, rng=0)
     passes = []
     for _ in range(5):
         began = time.perf_counter()
@@ -284,7 +285,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=list(OURS.values()), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        return serve(options.arm, options.threads, full=options.full)
+        return serve(options.arm, options.threads, full=options.full, quick=options.quick)
     if options.recbole_python is None:
         parser.error("--recbole-python must name an interpreter that has recbole 1.2.1")
     asked = "import importlib.metadata as m; print(m.version('recbole'))"
