@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from itemspace.core.ragged import Ragged
-from itemspace.train.packing import pack
+from itemspace.train.packing import pack, windows
 
 
 def histories(n: int, seed: int = 0, longest: int = 50) -> Ragged:
@@ -52,3 +52,19 @@ def test_positions_may_be_counted_from_the_newest_event():
     np.testing.assert_array_equal(packed.items, mirrored.items)
     both = packed.position.reshape(-1)[packed.at] + mirrored.position.reshape(-1)[mirrored.at]
     np.testing.assert_array_equal(both, np.repeat(ragged.lengths, ragged.lengths) - 1)
+
+
+def test_windows_make_every_event_but_the_first_a_target_once():
+    ragged = histories(200, longest=50)
+    for targets in (1, 3, 7, 49, 100):
+        pieces, owner = windows(ragged, targets)
+        assert pieces.lengths.min() >= 2
+        assert pieces.lengths.max() <= targets + 1
+        for history in range(len(ragged)):
+            mine = [pieces[i].tolist() for i in np.flatnonzero(owner == history)]
+            assert [item for piece in mine for item in piece[1:]] == ragged[history].tolist()[1:]
+            assert all(before[-1] == after[0] for before, after in zip(mine, mine[1:], strict=False))
+            assert all(len(piece) == targets + 1 for piece in mine[1:])
+    pieces, owner = windows(Ragged.from_lists([[5], [], [1, 2]]), 4)
+    assert pieces.to_lists() == [[1, 2]]
+    assert owner.tolist() == [2]

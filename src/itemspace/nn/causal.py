@@ -43,6 +43,9 @@ class CausalBackbone(nn.Module):  # type: ignore[misc]
     Source: Kang and McAuley 2018, "Self-Attentive Sequential Recommendation", sections III.A to III.D.
     """
 
+    dtype: torch.dtype = torch.float32
+    """Of the products inside the blocks while training; weights, sums over residuals and norms stay in float32."""
+
     def __init__(self, num_items: int, config: CausalConfig) -> None:
         super().__init__()
         if config.embedding_size % config.num_heads:
@@ -65,11 +68,14 @@ class CausalBackbone(nn.Module):  # type: ignore[misc]
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, items: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
-        """Hidden states [rows, width, embedding_size].
+    def forward(
+        self, items: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor, at: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Hidden states [rows, width, embedding_size], or only those at the flat places `at` [n, embedding_size].
 
         items, positions, segments: int64 [rows, width]: the item, its place in its history (from 0), and which history
-        of the row it belongs to (padding has a number of its own).
+        of the row it belongs to (padding has a number of its own). at: int64 [n]; the last block then does for these
+        places alone what no other place needs, which is most of its work when only the newest states are asked for.
         """
         x = self.items(items)
         if self.config.scale_embeddings:
@@ -78,14 +84,20 @@ class CausalBackbone(nn.Module):  # type: ignore[misc]
         if self.config.norm == "post":
             x = self.entry_norm(x)
         x = dropout(x, self.config.dropout, self.training)
-        bias = attention_bias(segments, x.dtype)
-        for block in self.blocks:
-            x = block(x, bias)
+        dtype = self.dtype if self.training else torch.float32
+        bias = attention_bias(segments, dtype)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, bias, at if number == len(self.blocks) else None)
+        if at is not None and not len(self.blocks):
+            x = x.flatten(0, 1)[at]
         return self.exit_norm(x)
 
 
 class CausalBlock(nn.Module):  # type: ignore[misc]
-    """Multi-head self-attention and a feed-forward layer, each with dropout and a residual sum."""
+    """Multi-head self-attention and a feed-forward layer, each with dropout and a residual sum.
+
+    Products run in the dtype of the bias that is passed, with float32 weights rounded on the way in.
+    """
 
     def __init__(self, config: CausalConfig) -> None:
         super().__init__()
@@ -98,28 +110,40 @@ class CausalBlock(nn.Module):  # type: ignore[misc]
         self.narrow = nn.Linear(config.inner_size, size)
         self.inner_norm = nn.LayerNorm(size)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        if self.config.norm == "pre":
-            x = x + self._drop(self._attend(self.attention_norm(x), bias))
-            return x + self._drop(self._feed(self.inner_norm(x)))
-        x = self.attention_norm(x + self._drop(self._attend(x, bias)))
-        return self.inner_norm(x + self._drop(self._feed(x)))
+    def forward(self, x: torch.Tensor, bias: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
+        """[rows, width, size] to the same shape, or to [n, size] at the flat places `at`."""
+        pre = self.config.norm == "pre"
+        mixed = self._mixed(self.attention_norm(x) if pre else x, bias)
+        if at is not None:
+            x, mixed = x.flatten(0, 1)[at], mixed.flatten(0, 1)[at]
+        attended = self._drop(_linear(self.out, mixed))
+        if pre:
+            x = x + attended
+            return x + self._drop(self._feed(self.inner_norm(x), bias.dtype))
+        x = self.attention_norm(x + attended)
+        return self.inner_norm(x + self._drop(self._feed(x, bias.dtype)))
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return dropout(x, self.config.dropout, self.training)
+        return dropout(x, self.config.dropout, self.training).to(torch.float32)
 
-    def _attend(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def _mixed(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Values weighted by attention, heads side by side [rows, width, size]."""
         rows, width, size = x.shape
         heads = self.config.num_heads
-        query, key, value = self.mix(x).view(rows, width, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
+        parts = _linear(self.mix, x.to(bias.dtype)).view(rows, width, 3, heads, size // heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
         weights = torch.softmax((query * (size // heads) ** -0.5) @ key.transpose(-1, -2) + bias, -1)
         weights = dropout(weights, self.config.attention_dropout, self.training)
-        mixed: torch.Tensor = self.out((weights @ value).transpose(1, 2).reshape(rows, width, size))
-        return mixed
+        return (weights @ value).transpose(1, 2).reshape(rows, width, size)
 
-    def _feed(self, x: torch.Tensor) -> torch.Tensor:
-        narrowed: torch.Tensor = self.narrow(functional.gelu(self.widen(x)))
-        return narrowed
+    def _feed(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return _linear(self.narrow, functional.gelu(_linear(self.widen, x.to(dtype))))
+
+
+def _linear(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """The layer in the dtype of its input."""
+    made: torch.Tensor = functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+    return made
 
 
 def attention_bias(segments: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

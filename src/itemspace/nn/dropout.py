@@ -16,4 +16,4 @@ def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
         return x
     numbers = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     keep = numbers.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
-    return x * (keep.to(x.dtype) * (256 / (256 - dropped)))
+    return x * keep.to(x.dtype).mul_(256 / (256 - dropped))

@@ -20,7 +20,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed
 from itemspace.core.task import Task
 from itemspace.recommend.base import ScoringRecommender
-from itemspace.train.packing import Packed, pack
+from itemspace.train.packing import Packed, pack, windows
 from itemspace.train.samplers import PopularitySampler, UnseenSampler
 from itemspace.train.validation import rank_relevant
 
@@ -36,9 +36,10 @@ SHARED_NEGATIVES = 512
 class SASRecConfig(Config):
     """Sizes are the published ones.
 
+    Every event after a history's first is a target once; a history of more than `max_length` targets is cut into pieces.
     loss: "softmax" is cross-entropy over the whole catalogue, "sampled-softmax" over `num_negatives` (default 512) shared
     items, "binary" the published loss against `num_negatives` (default 1) unseen items per position. batch_size: histories
-    per step. precision: of the large products, "auto" takes bfloat16 where the hardware has it. row_width: of the packed
+    (or pieces) per step. precision: of the large products, "auto" takes bfloat16 where the hardware has it. row_width: of the packed
     matrix. chunk_mb: the most that logits take at a time. positions: whether places are counted from the oldest event
     ("start") or, as left-padded implementations do, from the newest ("end").
     """
@@ -117,13 +118,14 @@ class SASRec(ScoringRecommender):
         if warm is not None:
             self._continue_from(warm)
         shared = set(LoopConfig.model_fields) & set(SASRecConfig.model_fields)
+        pieces, owners = windows(events.histories, self.config.max_length)
         loop = Loop(
             self._module,
             self._loss(events),
-            lambda epoch_rng: self._batches(events.histories, epoch_rng),
+            lambda epoch_rng: self._batches(pieces, owners, epoch_rng),
             LoopConfig(**{name: getattr(self.config, name) for name in shared}),
             seed=seed,
-            identity=fingerprint(events.fingerprint, self.config.model_dump(exclude={"epochs", "patience"})),
+            identity=fingerprint(events.fingerprint, "pieces", self.config.model_dump(exclude={"epochs", "patience"})),
             validate=None if valid is None else lambda: self.validate(valid).ndcg(10),
             checkpoint=self.checkpoint,
             on_epoch=self.on_epoch,
@@ -154,8 +156,8 @@ class SASRec(ScoringRecommender):
             inputs = [torch.from_numpy(x) for x in (packed.items, packed.position, packed.segment)]
             self._module.eval()
             with torch.inference_mode():
-                states = self._module(*inputs).reshape(-1, self.config.embedding_size).numpy()
-            out[some] = states[packed.at[histories.offsets[1:][some] - 1]]
+                last = torch.from_numpy(packed.at[histories.offsets[1:][some] - 1])
+                out[some] = self._module(*inputs, last).numpy()
         return out
 
     def item_vectors(self) -> np.ndarray:
@@ -173,13 +175,13 @@ class SASRec(ScoringRecommender):
         from itemspace.train.losses.sampled_softmax import SampledSoftmax
 
         config, module = self.config, self._module
+        module.dtype = dtype = product_dtype(config.precision)
 
         def hidden(batch: _Batch) -> torch.Tensor:
             states = module(batch.items, batch.position, batch.segment)
             return states.reshape(-1, config.embedding_size)[batch.at]
 
         if config.loss == "softmax":
-            dtype = product_dtype(config.precision)
             full = FullSoftmax(chunk_mb=config.chunk_mb, dtype=dtype, label_smoothing=config.label_smoothing)
             return lambda batch: full(hidden(batch), module.items.weight, batch.targets)
         if config.loss == "binary":
@@ -190,7 +192,7 @@ class SASRec(ScoringRecommender):
                 return binary(hidden(batch), module.items.weight, batch.targets, negatives)
 
             return binary_loss
-        sampled, sampler = SampledSoftmax(), PopularitySampler(self.popularity)
+        sampled, sampler = SampledSoftmax(dtype=dtype), PopularitySampler(self.popularity)
         count = config.num_negatives or SHARED_NEGATIVES
         expected = torch.from_numpy(sampler.expected(count))
 
@@ -200,14 +202,14 @@ class SASRec(ScoringRecommender):
 
         return sampled_loss
 
-    def _batches(self, histories: Ragged, rng: np.random.Generator) -> Iterator[_Batch]:
-        """Histories of two events and more in random order; every event but the first is a target."""
+    def _batches(self, pieces: Ragged, owners: np.ndarray, rng: np.random.Generator) -> Iterator[_Batch]:
+        """Pieces of histories in random order; every event of a piece but its first is a target."""
         import torch
 
-        order = rng.permutation(np.flatnonzero(histories.lengths > 1))
+        order = rng.permutation(len(pieces))
         for start in range(0, len(order), self.config.batch_size):
-            users = order[start : start + self.config.batch_size]
-            part = histories.take(users).last(self.config.max_length + 1)
+            chosen = order[start : start + self.config.batch_size]
+            part, users = pieces.take(chosen), owners[chosen]
             groups = part.groups
             first = np.zeros(len(part.values), bool)
             first[part.offsets[:-1]] = True

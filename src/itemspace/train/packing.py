@@ -29,6 +29,27 @@ class Packed:
         return 1.0 - len(self.at) / self.items.size if self.items.size else 0.0
 
 
+def windows(histories: Ragged, targets: int) -> tuple[Ragged, np.ndarray]:
+    """Histories cut so that every event but the first is a target once and no piece has more than `targets` of them.
+
+    A piece is its targets and the one event before them; pieces are counted from the newest event, so that the last one
+    is full. Histories of one event give none.
+
+    Returns:
+        The pieces, and the history each came from (int64, ascending).
+    """
+    aims = np.maximum(histories.lengths - 1, 0)
+    pieces = -(-aims // targets)
+    owner = np.repeat(np.arange(len(histories)), pieces)
+    turn = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    stop = histories.offsets[1:][owner] - targets * (pieces[owner] - 1 - turn)
+    start = np.maximum(stop - targets - 1, histories.offsets[:-1][owner])
+    lengths = stop - start
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    within = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)
+    return Ragged(histories.values[np.repeat(start, lengths) + within], offsets), owner
+
+
 def pack(histories: Ragged, width: int, *, from_end: bool = False) -> Packed:
     """Lay histories (each at most `width` long) into rows: each row takes the longest that still fits, again and again.
 
