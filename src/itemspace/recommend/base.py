@@ -37,7 +37,7 @@ from itemspace.recommend.links import (
     strongest,
     user_item_matrix,
 )
-from itemspace.recommend.ranked import Standing, best_of, best_of_block, included, without
+from itemspace.recommend.ranked import Standing, best_allowed, best_of, best_of_block, included
 
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
@@ -196,11 +196,7 @@ class ScoringRecommender(Recommender):
                 keep = limits.mask[columns]
                 columns, values = columns[keep], values[keep]
                 lengths = np.diff(np.concatenate(([0], np.cumsum(keep)))[found.indptr])
-            spare = 0 if limits.exclude is None else int(limits.exclude.lengths.max(initial=0))
-            spare = min(spare, int(lengths.max(initial=0)))
-            rows, scores = best_of(lengths, columns, values, k + spare, ties)
-            if limits.exclude is not None:
-                rows, scores = without(rows, scores, limits.exclude, k)
+            rows, scores = best_allowed(lengths, columns, values, k, ties, limits.exclude)
             return rows, scores, np.zeros(len(requests), np.float32)
         block = self._evidence(requests, histories)
         below, gone = np.zeros(len(block), np.float32), limits.exclude

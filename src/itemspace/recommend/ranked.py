@@ -109,18 +109,26 @@ def contains(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def best_of(
-    lengths: np.ndarray, columns: np.ndarray, values: np.ndarray, k: int, ties: np.ndarray
+    lengths: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    k: int,
+    ties: np.ndarray,
+    *,
+    only: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best candidates of every request, best first: rows int32 [q, k] (-1 for none), scores float32 [q, k].
 
     Request i has the next `lengths[i]` of `columns` (distinct) and `values` (float32, finite). Equal values are ordered by
-    `ties` uint32 [n].
+    `ties` uint32 [n]. only: answer these requests, in this order (all by default).
     """
+    starts = np.cumsum(lengths) - lengths
+    if only is not None:
+        starts, lengths = starts[only], lengths[only]
     rows = np.full((len(lengths), k), -1, np.int32)
     scores = np.full((len(lengths), k), -np.inf, np.float32)
     if k == 0 or not len(values):
         return rows, scores
-    starts = np.cumsum(lengths) - lengths
     for part in alike(lengths):
         width = int(lengths[part].max())
         there = np.arange(width) < lengths[part][:, None]
@@ -186,25 +194,42 @@ def best_of_block(block: np.ndarray, k: int, ties: np.ndarray) -> tuple[np.ndarr
     groups = max(512, 8 * k)
     if n < 4 * groups:
         return top_k(block, k, ties)
-    rows, scores = np.empty((q, k), np.int32), np.empty((q, k), np.float32)
+    lengths, columns, values = [], [], []
     step = max(1, ROWS_BYTES // (4 * n))
     for start in range(0, q, step):
         part = block[start : start + step]
         maxima = part[:, : n - n % groups].reshape(len(part), -1, groups).max(axis=1)
         if np.isnan(maxima).any():
-            rows[start : start + step], scores[start : start + step] = top_k(part, k, ties)
-            continue
+            return top_k(block, k, ties)
         bound = np.maximum(np.partition(maxima, groups - k, axis=1)[:, groups - k], LEAST)
-        passed = part >= bound[:, None]
-        flat = np.flatnonzero(passed.ravel())
+        flat = np.flatnonzero((part >= bound[:, None]).ravel())
         request, column = np.divmod(flat, n)
-        lengths = np.bincount(request, minlength=len(part))
-        values = part.ravel()[flat]
-        rows[start : start + step], scores[start : start + step] = best_of(lengths, column, values, k, ties)
+        lengths.append(np.bincount(request, minlength=len(part)))
+        columns.append(column)
+        values.append(part.ravel()[flat])
+    return best_of(np.concatenate(lengths), np.concatenate(columns), np.concatenate(values), k, ties)
+
+
+def best_allowed(
+    lengths: np.ndarray, columns: np.ndarray, values: np.ndarray, k: int, ties: np.ndarray, exclude: Ragged | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`best_of` less what each request excludes.
+
+    The lists of candidates are long and the exclusions few: as many more candidates are ranked as could be excluded, and
+    only those are looked up. Requests that exclude about as many items are ranked together.
+    """
+    spare = np.zeros(len(lengths), np.int64) if exclude is None else np.minimum(exclude.lengths, lengths)
+    if exclude is None or not spare.any():
+        return best_of(lengths, columns, values, k, ties)
+    rows = np.full((len(lengths), k), -1, np.int32)
+    scores = np.full((len(lengths), k), -np.inf, np.float32)
+    for at in alike(k + spare, places=PLACES * 4):
+        more = best_of(lengths, columns, values, k + int(spare[at].max()), ties, only=at)
+        rows[at], scores[at] = _without(*more, exclude.take(at), k)
     return rows, scores
 
 
-def without(rows: np.ndarray, scores: np.ndarray, exclude: Ragged, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _without(rows: np.ndarray, scores: np.ndarray, exclude: Ragged, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The first k hits of each request that are not excluded, of hits [q, w]: rows and scores [q, k]."""
     size = int(max(rows.max(initial=-1), exclude.values.max(initial=-1))) + 2
     gone = np.unique(exclude.groups * size + exclude.values)
