@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,9 @@ def implicit_arm(data: Dataset) -> tuple[Callable[[], object], Answer]:
     def answer(requests: Requests) -> np.ndarray:
         assert requests.history is not None
         items = requests.history.items
-        asked = sparse.csr_matrix((np.ones(len(items.values), np.float32), items.values, items.offsets), (len(items), n))
+        asked = sparse.csr_matrix(
+            (np.ones(len(items.values), np.float32), items.values, items.offsets), (len(items), n)
+        )
         asked.sum_duplicates()
         return np.asarray(model.recommend(np.arange(len(items)), asked, N=10, filter_already_liked_items=True)[0])
 
@@ -182,7 +185,9 @@ def numpy_ease(data: Dataset) -> tuple[Callable[[], object], Answer]:
     def answer(requests: Requests) -> np.ndarray:
         assert requests.history is not None
         items = requests.history.items
-        asked = sparse.csr_matrix((np.ones(len(items.values), np.float32), items.values, items.offsets), (len(items), n))
+        asked = sparse.csr_matrix(
+            (np.ones(len(items.values), np.float32), items.values, items.offsets), (len(items), n)
+        )
         scores = asked @ learned["weights"]
         scores[items.groups, items.values] = -np.inf
         best = np.argpartition(-scores, 10, axis=1)[:, :10]
@@ -224,7 +229,7 @@ def quality(again: bool) -> list[list[Any]]:
                 *((f"sparse, support {m}", {"solver": "sparse", "support": m}) for m in (50, 100, 200)),
             ]:
                 model = EASE(recency_decay=0.65, **settings)
-                wall, cpu = harness.timed(lambda model=model: model.fit(split.train))
+                wall, cpu = harness.timed(partial(model.fit, split.train))
                 valid, test = measure(model, split.valid), measure(model, split.test)
                 found[label] = [wall, cpu, valid["recall@10"], valid["ndcg@10"], test["recall@10"], test["ndcg@10"]]
                 print(f"  {name} {label}: {found[label]}", file=sys.stderr, flush=True)
@@ -291,8 +296,16 @@ def evaluation(result: harness.Result, name: str) -> None:
         rows,
         "through `itemspace.evaluate`: search, exclusions, checks, nDCG and recall",
     )
-    result.at_most("evaluation pass on Beauty without the model's product, k 10, s", max(r[2] - r[4] for r in rows if r[1] == 10), 1)
-    result.at_most("evaluation pass on Beauty without the model's product, k 100, s", max(r[2] - r[4] for r in rows if r[1] == 100), 1)
+    result.at_most(
+        "evaluation pass on Beauty without the model's product, k 10, s",
+        max(r[2] - r[4] for r in rows if r[1] == 10),
+        1,
+    )
+    result.at_most(
+        "evaluation pass on Beauty without the model's product, k 100, s",
+        max(r[2] - r[4] for r in rows if r[1] == 100),
+        1,
+    )
 
 
 def race(result: harness.Result, items: int) -> None:
@@ -302,12 +315,18 @@ def race(result: harness.Result, items: int) -> None:
     singles = [requests.take(np.array([i])) for i in range(SINGLES)]
     arms = {"ours": arm_of("item-kNN", data), "implicit": arm_of(PEER, data)}
     fits = harness.interleaved({name: fit for name, (fit, _) in arms.items()}, warm=0, note=f"fit {items:,}")
-    many = harness.interleaved({name: (lambda a=a: a(batch)) for name, (_, a) in arms.items()}, note=f"{BATCH} requests")
+    many = harness.interleaved(
+        {name: (lambda a=a: a(batch)) for name, (_, a) in arms.items()}, note=f"{BATCH} requests"
+    )
     alone = harness.interleaved(
         {name: (lambda a=a: [a(r) for r in singles]) for name, (_, a) in arms.items()}, note="one by one"
     )
     rows = []
-    for label, times, work in (("fit, s", fits, 1), ("batch of 1,000, us/request", many, BATCH), ("one by one, us/request", alone, SINGLES)):
+    for label, times, work in (
+        ("fit, s", fits, 1),
+        ("batch of 1,000, us/request", many, BATCH),
+        ("one by one, us/request", alone, SINGLES),
+    ):
         unit = 1 if work == 1 else 1e6
         ratio = harness.ratio(times["implicit"], times["ours"])
         rows.append([label, times["ours"].per(work) * unit, times["implicit"].per(work) * unit, ratio])
@@ -323,7 +342,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--again", action="store_true", help="measure again what was kept")
-    parser.add_argument("--implicit", type=Path, default=harness.workspace("implicit"), help="where implicit is installed")
+    parser.add_argument(
+        "--implicit", type=Path, default=harness.workspace("implicit"), help="where implicit is installed"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--items", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -354,7 +375,17 @@ def publish(arguments: argparse.Namespace) -> None:
         arms += [PEER] if peer else []
         found += [measured(arm, items, arguments.again) for arm in arms]
     keys = ("arm", "items", "fit", "fit_cpu", "peak_mb", "before_mb", "together_us", "alone_us", "recall")
-    columns = ["model", "items", "fit s", "fit CPU s", "peak MB", "MB before", "us/request of 1,000", "us alone", "recall@10"]
+    columns = [
+        "model",
+        "items",
+        "fit s",
+        "fit CPU s",
+        "peak MB",
+        "MB before",
+        "us/request of 1,000",
+        "us alone",
+        "recall@10",
+    ]
     result.table("Cost and accuracy by size", columns, [[r[k] for k in keys] for r in found])
     if peer:
         race(result, 10_000 if arguments.quick else 100_000)
@@ -363,13 +394,19 @@ def publish(arguments: argparse.Namespace) -> None:
     if not arguments.quick:
         rows = quality(arguments.again)
         columns = ["set", "solver", "fit s", "fit CPU s", "valid R@10", "valid N@10", "test R@10", "test N@10"]
-        result.table("EASE: sparse beside dense", columns, rows, "lambda 100, recency decay .65; support chosen on validation")
+        result.table(
+            "EASE: sparse beside dense", columns, rows, "lambda 100, recency decay .65; support chosen on validation"
+        )
         for name in ("beauty", "sports"):
             mine = [r for r in rows if r[0] == name]
             chosen = max(mine[1:], key=lambda r: r[5])
             result.at_least(f"{name}: test R@10 of sparse EASE / dense", chosen[6] / mine[0][6], 0.98)
     ours = [arm for arm in ARMS if any(r["arm"] == arm and len(sizes) > 1 for r in found)]
-    for what, key in (("fit seconds", "fit"), ("microseconds per request, batch", "together_us"), ("peak MB", "peak_mb")):
+    for what, key in (
+        ("fit seconds", "fit"),
+        ("microseconds per request, batch", "together_us"),
+        ("peak MB", "peak_mb"),
+    ):
         result.chart(what, "items", what, {a: [(r["items"], r[key]) for r in found if r["arm"] == a] for a in ours})
     result.publish()
 

@@ -32,10 +32,10 @@ from itemspace.core.selection import Selection
 from itemspace.recommend.links import (
     cut_by,
     evidence,
-    history_weights,
     linked,
     strongest,
     user_item_matrix,
+    weighted,
 )
 from itemspace.recommend.ranked import Standing, best_allowed, best_of, best_of_block, included
 
@@ -90,7 +90,7 @@ class ScoringRecommender(Recommender):
         links = self.links
         if links is None:
             raise NotImplementedError(f"{type(self).__name__} must score: implement score_block, or links and read.")
-        return evidence(self.read(histories) @ links)
+        return evidence(weighted(*self.read(histories), self.num_items) @ links)
 
     @property
     def links(self) -> sparse.csr_matrix | None:
@@ -100,9 +100,9 @@ class ScoringRecommender(Recommender):
         """
         return None
 
-    def read(self, histories: Ragged) -> sparse.csr_matrix:
-        """A history as weights over items above 0, CSR [q, num_items]: the left side of `links`."""
-        return history_weights(histories, self.num_items)
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        """The events that count and the weight of each above 0, float32 [total]: the left side of `links`."""
+        return histories, np.ones(len(histories.values), np.float32)
 
     @abstractmethod
     def _arrays(self) -> dict[str, np.ndarray | sparse.csr_matrix]:
@@ -168,18 +168,18 @@ class ScoringRecommender(Recommender):
         rows = np.full((len(requests), k), -1, np.int32)
         scores = np.full((len(requests), k), -np.inf, np.float32)
         for at in self._portions(requests, selection.size):
-            limits = selection.take(at) if selection.per_request else selection
-            if limits.include is None:
-                rows[at], scores[at], below = self._best(requests.take(at), k, limits)
-            else:
+            whole = len(at) == len(requests)
+            part = requests if whole else requests.take(at)
+            limits = selection if whole or not selection.per_request else selection.take(at)
+            if limits.include is not None:
                 # Each request names its own candidates: they are scored and ranked, the catalogue is not.
                 mine = included(limits)
-                values = self._pairs(requests.take(at), mine.groups, mine.values)
+                values = self._pairs(part, mine.groups, mine.values)
                 rows[at], scores[at] = best_of(mine.lengths, mine.values, values, k, self._tie_breaks(selection.size))
                 continue
-            held, filled = rows[at], scores[at]
-            standing.fill(held, filled, below=below, allowed=limits.rows, exclude=limits.exclude)
-            rows[at], scores[at] = held, filled
+            best, held, below = self._best(part, k, limits)
+            standing.fill(best, held, below=below, allowed=limits.rows, exclude=limits.exclude)
+            rows[at], scores[at] = best, held
         total = selection.counts(len(requests))
         return Hits(rows, scores, None if self.catalog is None else self.catalog.ids, total=total)
 
@@ -190,12 +190,12 @@ class ScoringRecommender(Recommender):
         """
         histories, ties = self.known_history(requests), self._tie_breaks(limits.size)
         if self.links is not None:
-            found = linked(self.read(histories), self.links)
-            lengths, columns, values = np.diff(found.indptr), found.indices, found.data
+            lengths, columns, values = linked(*self.read(histories), self.links)
             if limits.rows is not None:
                 keep = limits.mask[columns]
+                ends = np.cumsum(keep)[np.cumsum(lengths) - 1] if len(keep) else np.zeros(len(lengths), np.int64)
+                lengths = np.diff(np.where(np.cumsum(lengths) > 0, ends, 0), prepend=0)
                 columns, values = columns[keep], values[keep]
-                lengths = np.diff(np.concatenate(([0], np.cumsum(keep)))[found.indptr])
             rows, scores = best_allowed(lengths, columns, values, k, ties, limits.exclude)
             return rows, scores, np.zeros(len(requests), np.float32)
         block = self._evidence(requests, histories)
@@ -233,7 +233,9 @@ class ScoringRecommender(Recommender):
         known = rows < self.num_items
         column = np.where(known, rows, 0)
         if self.links is not None:
-            found = linked(self.read(histories), self.links)
+            lengths, columns, sums = linked(*self.read(histories), self.links)
+            ends = np.concatenate(([0], np.cumsum(lengths)))
+            found = sparse.csr_matrix((sums, columns, ends), shape=(len(requests), self.num_items))
             found.sort_indices()
             values = np.asarray(found[group, column], np.float32).ravel() if len(rows) else np.zeros(0, np.float32)
             return np.where(known & (values > 0), values, standing.scores[rows])
@@ -384,7 +386,6 @@ __all__ = [
     "Contributions",
     "ScoringRecommender",
     "evidence",
-    "history_weights",
     "strongest",
     "user_item_matrix",
 ]

@@ -78,13 +78,13 @@ class Counting(ScoringRecommender):
     def links(self) -> sparse.csr_matrix:
         return self._followers
 
-    def read(self, histories: Ragged) -> sparse.csr_matrix:
-        return history_weights(histories, self.num_items, decay=self.config.recency_decay, last=self.config.last)
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        histories = histories.last(self.config.last)
+        return histories, history_weights(histories, decay=self.config.recency_decay)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c]."""
-        events = self.known_history(requests).last(self.config.last)
-        return contributions(events, self.read(events).data, self._followers, rows)
+        return contributions(*self.read(self.known_history(requests)), self._followers, rows)
 
     def _arrays(self) -> dict[str, Any]:
         return {"followers": self._followers}

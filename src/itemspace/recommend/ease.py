@@ -20,7 +20,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.task import Task
 from itemspace.recommend.base import Contributions, ScoringRecommender
 from itemspace.recommend.counting import contributions
-from itemspace.recommend.links import history_weights, user_item_matrix
+from itemspace.recommend.links import history_weights, user_item_matrix, weighted
 from itemspace.recommend.sparse_ease import sparse_weights
 
 DENSE_BYTES = 12
@@ -97,18 +97,17 @@ class EASE(ScoringRecommender):
     def links(self) -> sparse.csr_matrix | None:
         return self._weights if sparse.issparse(self._weights) else None
 
-    def read(self, histories: Ragged) -> sparse.csr_matrix:
-        return history_weights(histories, self.num_items, decay=self.config.recency_decay)
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        return histories, history_weights(histories, decay=self.config.recency_decay)
 
     def score_block(self, requests: Requests, histories: Ragged) -> np.ndarray:
         if self.links is not None:
             return super().score_block(requests, histories)
-        return np.asarray(self.read(histories) @ self._weights, np.float32)
+        return np.asarray(weighted(*self.read(histories), self.num_items) @ self._weights, np.float32)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c] (negative where it spoke against)."""
-        events = self.known_history(requests)
-        weights = self.read(events).data
+        events, weights = self.read(self.known_history(requests))
         if self.links is not None:
             return contributions(events, weights, self.links, rows)
         asked = np.asarray(rows)[events.groups]

@@ -65,14 +65,13 @@ class ItemKNN(ScoringRecommender):
     def links(self) -> sparse.csr_matrix:
         return self._neighbors
 
-    def read(self, histories: Ragged) -> sparse.csr_matrix:
-        return history_weights(histories, self.num_items, decay=self.config.recency_decay, last=self.config.last)
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        histories = histories if self.config.last is None else histories.last(self.config.last)
+        return histories, history_weights(histories, decay=self.config.recency_decay)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c]."""
-        events = self.known_history(requests)
-        events = events if self.config.last is None else events.last(self.config.last)
-        return contributions(events, self.read(events).data, self._neighbors, rows)
+        return contributions(*self.read(self.known_history(requests)), self._neighbors, rows)
 
     def _arrays(self) -> dict[str, Any]:
         return {"neighbors": self._neighbors}

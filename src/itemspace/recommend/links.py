@@ -36,19 +36,17 @@ def user_item_matrix(events: Interactions, *, newest: int | None = None) -> spar
     return matrix
 
 
-def history_weights(histories: Ragged, items: int, *, decay: float = 1.0, last: int | None = None) -> sparse.csr_matrix:
-    """A history as weights over items, CSR [q, items]: `decay` to the power of the distance from the newest event.
-
-    Repeated items add up. last: only that many newest events count.
-    """
-    histories = histories if last is None else histories.last(last)
+def history_weights(histories: Ragged, *, decay: float = 1.0) -> np.ndarray:
+    """The weight of every event of the histories, float32 [total]: `decay` to the power of its distance from the newest."""
     lengths = histories.lengths
-    position = np.arange(len(histories.values)) - np.repeat(histories.offsets[:-1], lengths)
-    distance = np.repeat(lengths, lengths) - 1 - position
-    weights = np.power(np.float32(decay), distance.astype(np.float32))
-    return sparse.csr_matrix(
-        (weights, histories.values.astype(np.int32), histories.offsets.astype(np.int64)), shape=(len(histories), items)
-    )
+    distance = np.repeat(histories.offsets[1:], lengths) - 1 - np.arange(len(histories.values))
+    return np.power(np.float32(decay), distance.astype(np.float32))
+
+
+def weighted(histories: Ragged, weights: np.ndarray, items: int) -> sparse.csr_matrix:
+    """Histories as CSR [q, items], an entry per event (repeated items add up in a product)."""
+    values = histories.values.astype(np.int32)
+    return sparse.csr_matrix((weights, values, histories.offsets.astype(np.int64)), shape=(len(histories), items))
 
 
 def pair_blocks(by_item: sparse.csr_matrix, matrix: sparse.csr_matrix, what: str) -> Iterator[tuple[int, int]]:
@@ -105,27 +103,38 @@ def _lowest(flags: np.ndarray, columns: np.ndarray, count: np.ndarray) -> np.nda
     return out & flags
 
 
-def linked(weights: sparse.csr_matrix, links: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The entries above 0 of `weights @ links`, CSR [q, items], columns in no order.
+def linked(
+    histories: Ragged, weights: np.ndarray, links: sparse.csr_matrix
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the events' links add up to where that is above 0: entries per request [q], their columns and their sums.
 
-    A sparse product clears a buffer as long as the catalogue, whatever it adds up. For few links (one request) they are
-    gathered and sorted instead; both add in the order of the history, so a batch and its parts give the same sums.
+    weights: of every event, float32 [total]. A sparse product clears a buffer as long as the catalogue, whatever it adds
+    up. For few links (one request) they are gathered and sorted instead; both add in the order of the history, so a batch
+    and its parts give the same sums.
     """
-    lengths = np.diff(links.indptr)[weights.indices]
+    starts = links.indptr[histories.values]
+    lengths = links.indptr[histories.values + 1] - starts
     total = int(lengths.sum())
     if total > links.shape[1] // FEW:
-        found = weights @ links
-    else:
-        ends = np.cumsum(lengths)
-        at = np.arange(total) + np.repeat(links.indptr[weights.indices] - (ends - lengths), lengths)
-        group = np.repeat(np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr)), lengths)
-        keys, place = np.unique(group * links.shape[1] + links.indices[at], return_inverse=True)
-        sums = np.zeros(len(keys), np.float32)
-        np.add.at(sums, place, np.repeat(weights.data, lengths) * links.data[at])
-        rows, columns = np.divmod(keys, links.shape[1])
-        indptr = np.searchsorted(rows, np.arange(weights.shape[0] + 1))
-        found = sparse.csr_matrix((sums, columns, indptr), shape=(weights.shape[0], links.shape[1]))
-    return found if (found.data > 0).all() else where(found, found.data > 0)
+        found = weighted(histories, weights, links.shape[0]) @ links
+        counts, columns, sums = np.diff(found.indptr), found.indices, found.data
+        if len(sums) and sums.min() <= 0:
+            found = where(found, sums > 0)
+            counts, columns, sums = np.diff(found.indptr), found.indices, found.data
+        return counts, columns, sums
+    at = np.arange(total) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    keys = links.indices[at].astype(np.int64)
+    if len(histories) > 1:
+        keys += np.repeat(histories.groups * links.shape[1], lengths)
+    keys, place = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(keys), np.float32)
+    np.add.at(sums, place, np.repeat(weights, lengths) * links.data[at])
+    above = sums > 0
+    keys, sums = keys[above], sums[above]
+    if len(histories) == 1:
+        return np.array([len(keys)]), keys, sums
+    rows, columns = np.divmod(keys, links.shape[1])
+    return np.bincount(rows, minlength=len(histories)), columns, sums
 
 
 def where(matrix: sparse.csr_matrix, keep: np.ndarray) -> sparse.csr_matrix:
