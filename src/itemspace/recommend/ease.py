@@ -78,7 +78,9 @@ class EASE(ScoringRecommender):
             )
         if self.solver(items) == "sparse":
             matrix = user_item_matrix(self._begin(dataset), newest=config.longest)
-            self._weights = sparse_weights(matrix, config.regularization, config.support, config.neighbors)
+            workers = min(4, os.cpu_count() or 1)
+            bounds = {"support": config.support, "neighbors": config.neighbors, "workers": workers}
+            self._weights = sparse_weights(matrix, config.regularization, **bounds)
             notes: tuple[str, ...] = (f"weights solved over supports of {config.support} items",)
         else:
             matrix = user_item_matrix(self._begin(dataset))

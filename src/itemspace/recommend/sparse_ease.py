@@ -19,12 +19,12 @@ import numpy as np
 from scipy import sparse
 
 from itemspace.core.progress import track
-from itemspace.recommend.links import pair_blocks, strongest, where
+from itemspace.recommend.links import cut_by, pair_blocks, strongest, where
 
 GRAM_ENTRIES = 250_000_000
 """The most co-occurrences kept (8 bytes each: 2 GB). Beyond it every item keeps its strongest; the others count as 0."""
-SYSTEM_ENTRIES = 2_000_000
-"""Entries of the small dense systems assembled at a time, per worker (16 MB with what surrounds them)."""
+SYSTEM_ENTRIES = 4_000_000
+"""Entries of the small dense systems assembled at a time and of what they are found in, per worker (about 100 MB)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def sparse_weights(
     neighbors: the most weights kept per row, the largest; negative ones are solved for and not kept.
     """
     pairs = co_occurrence(matrix, support, regularization)
-    blocks = list(_by_size(pairs.support))
+    blocks = list(_by_size(pairs))
     with ThreadPoolExecutor(workers) as pool:
         solved = pool.map(lambda items: _solve(pairs, items, regularization), blocks)
         values = np.zeros(pairs.support.nnz, np.float32)
@@ -90,13 +90,17 @@ def co_occurrence(matrix: sparse.csr_matrix, support: int, regularization: float
     return CoOccurrence(users, upper, sparse.vstack(supports, format="csr", dtype=np.float32), order)
 
 
-def _by_size(support: sparse.csr_matrix) -> Iterator[np.ndarray]:
-    """Items in blocks of equal support size, so that a block is one array of systems without padding."""
-    sizes = np.diff(support.indptr)
+def _by_size(pairs: CoOccurrence) -> Iterator[np.ndarray]:
+    """Items in blocks of equal support size, so that a block is one array of systems without padding.
+
+    A block's systems and the rows of G that are searched for them hold at most `SYSTEM_ENTRIES` entries.
+    """
+    sizes = np.diff(pairs.support.indptr)
+    searched = np.diff(pairs.upper.indptr)[pairs.support.indices]
+    cost = np.bincount(np.repeat(np.arange(len(sizes)), sizes), searched, minlength=len(sizes)) + sizes**2
     for size in np.unique(sizes[sizes > 0]).tolist():
         items = np.flatnonzero(sizes == size)
-        step = max(1, SYSTEM_ENTRIES // (size * size))
-        yield from (items[start : start + step] for start in range(0, len(items), step))
+        yield from (items[start:stop] for start, stop in cut_by(np.cumsum(cost[items]), SYSTEM_ENTRIES))
 
 
 def _solve(pairs: CoOccurrence, items: np.ndarray, regularization: float) -> np.ndarray:
