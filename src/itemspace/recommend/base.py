@@ -30,6 +30,7 @@ from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.recommend.links import (
+    FEW,
     cut_by,
     evidence,
     linked,
@@ -37,7 +38,7 @@ from itemspace.recommend.links import (
     user_item_matrix,
     weighted,
 )
-from itemspace.recommend.ranked import Standing, best_allowed, best_of, best_of_block, included
+from itemspace.recommend.ranked import Standing, best_allowed, best_of, best_of_block, contains, included
 
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
@@ -192,7 +193,9 @@ class ScoringRecommender(Recommender):
         if self.links is not None:
             lengths, columns, values = linked(*self.read(histories), self.links)
             if limits.rows is not None:
-                keep = limits.mask[columns]
+                # A mask is as long as the catalogue: for few columns they are looked up instead.
+                few = FEW * len(columns) < limits.size
+                keep = contains(limits.rows, columns) if few else limits.mask[columns]
                 ends = np.cumsum(keep)[np.cumsum(lengths) - 1] if len(keep) else np.zeros(len(lengths), np.int64)
                 lengths = np.diff(np.where(np.cumsum(lengths) > 0, ends, 0), prepend=0)
                 columns, values = columns[keep], values[keep]

@@ -184,7 +184,7 @@ def alike(lengths: np.ndarray, longer: int = 0, places: int = PLACES) -> Iterato
         start = stop
 
 
-def best_of_block(block: np.ndarray, k: int, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_of_block(block: np.ndarray, k: int, ties: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """`core.topk.top_k` of dense scores [q, n]; where k is small beside n, by a screen instead of a selection.
 
     The k-th largest of the maxima of more than k groups of columns is a bound that the k best cannot fall below: one pass
@@ -194,6 +194,7 @@ def best_of_block(block: np.ndarray, k: int, ties: np.ndarray) -> tuple[np.ndarr
     groups = max(512, 8 * k)
     if n < 4 * groups:
         return top_k(block, k, ties)
+    ties = np.arange(n, dtype=np.uint32) if ties is None else ties
     lengths, columns, values = [], [], []
     step = max(1, ROWS_BYTES // (4 * n))
     for start in range(0, q, step):
