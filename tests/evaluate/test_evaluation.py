@@ -10,11 +10,14 @@ from itemspace.core.errors import ContractError, RequestError
 from itemspace.core.hits import Hits
 from itemspace.core.interactions import Interactions
 from itemspace.core.judgments import Judgments
+from itemspace.core.plugins import find
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.task import Task
-from itemspace.core.topk import top_k
+from itemspace.core.topk import top_k, top_k_reference
+from itemspace.data.splits import leave_one_out
+from itemspace.data.worlds.checkerboard import checkerboard
 from itemspace.evaluate import Items, compare, evaluate, evaluate_filtered, evaluate_hits, evaluate_scores, item_facts
 from itemspace.evaluate.slices import from_labels, popularity_band, slices_of
 
@@ -317,3 +320,19 @@ def test_item_facts_count_training_events_only(shop):
     assert facts.counts[shop.rows(["i1", "i2", "i3"])].tolist() == [2, 1, 0]
     kinds = facts.categories[shop.rows(["i0", "i3", "i1"])]
     assert kinds[0] == kinds[1] != kinds[2]
+
+
+@pytest.mark.parametrize("name", ["counting", "item-knn", "ease", "popularity", "bpr-mf"])
+def test_the_figures_are_those_of_scoring_and_sorting_everything(name: str):
+    split = leave_one_out(checkerboard(items=700, users=300, blocks=7, length=(3, 9), randomness=0.3, rng=5).data)
+    model = find("recommenders", name)(**({"epochs": 2} if name == "bpr-mf" else {}))
+    model.fit(split.train)
+    task, ties, prior = split.test, split.train.catalog.ids.ties, model._prior(700)
+    scores = model._scores(task.requests, prior)
+    metrics = ("ndcg@10", "recall@50", "mrr@10")
+    served, sorted_ = evaluate(model, task, metrics), evaluate_scores(scores, task, metrics, ties=ties)
+    for metric in metrics:
+        np.testing.assert_array_equal(served.per_query(metric).values, sorted_.per_query(metric).values)
+    exclude = task.prepared().exclude
+    scores[exclude.groups, exclude.values] = -np.inf
+    np.testing.assert_array_equal(served.hits.rows, top_k_reference(scores, 50, ties)[0])

@@ -16,6 +16,7 @@ from itemspace.core.interactions import Interactions
 from itemspace.core.requests import Requests
 from itemspace.recommend import BPRMF, EASE, Counting, ItemKNN, Popularity
 from itemspace.recommend import item_knn as item_knn_module
+from itemspace.recommend import links as links_module
 from itemspace.recommend.base import strongest, user_item_matrix
 
 DAY = 86_400
@@ -101,8 +102,8 @@ def test_item_knn_is_the_shrunk_cosine(monkeypatch):
     both, norm = matrix.T @ matrix, np.sqrt(matrix.sum(0))
     expected = both / (np.outer(norm, norm) + 3.0)
     np.fill_diagonal(expected, 0)
-    for pairs in (item_knn_module.BLOCK_PAIRS, 50):  # one block, and many
-        monkeypatch.setattr(item_knn_module, "BLOCK_PAIRS", pairs)
+    for pairs in (links_module.BLOCK_PAIRS, 50):  # one block, and many
+        monkeypatch.setattr(links_module, "BLOCK_PAIRS", pairs)
         found = item_knn_module.nearest_items(user_item_matrix(data.interactions), 1000, 3.0)
         np.testing.assert_allclose(found.toarray(), expected, rtol=1e-5)
     model = ItemKNN(neighbors=1000, shrinkage=3.0, recency_decay=0.5)
@@ -140,8 +141,8 @@ def test_ease_solves_its_problem():
 
 
 def test_ease_refuses_a_catalogue_beyond_its_limit():
-    with pytest.raises(CapacityError, match=r"Use ItemKNN .* max_items"):
-        EASE(max_items=20).fit(random_dataset())
+    with pytest.raises(CapacityError, match=r'Use solver="sparse" .* max_items'):
+        EASE(max_items=20, solver="dense").fit(random_dataset())
 
 
 def test_explanations_add_up_to_the_score():

@@ -16,9 +16,9 @@ from itemspace.core.hits import Hits
 from itemspace.core.interactions import Interactions
 from itemspace.core.progress import track
 from itemspace.core.task import Task
-from itemspace.core.topk import top_k
 from itemspace.metrics import Items, PerQuery, Ranking, Spec, deepest, parse
 from itemspace.metrics.kernels import divide
+from itemspace.recommend.ranked import best_of_block
 
 if TYPE_CHECKING:
     from itemspace.core.report import Report
@@ -201,7 +201,7 @@ def evaluate_scores(
         if exclude is not None:
             gone = exclude.take(rows)
             block[gone.groups, gone.values] = -np.inf
-        parts.append(Hits(*top_k(block, depth, ties)))
+        parts.append(Hits(*best_of_block(block, depth, ties)))
         seconds += time.perf_counter() - began
     hits = Hits.concat(parts) if parts else Hits.empty(0, depth)
     return _score(hits, task, asked, companions, items, name, seconds)

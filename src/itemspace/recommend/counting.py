@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -12,11 +13,13 @@ from scipy import sparse
 from itemspace.core.config import Config
 from itemspace.core.contracts import Budget, DatasetLike, FitReport
 from itemspace.core.interactions import Interactions
+from itemspace.core.progress import track
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG
 from itemspace.core.task import Task
-from itemspace.recommend.base import Contributions, ScoringRecommender, evidence, history_weights, strongest
+from itemspace.recommend.base import Contributions, ScoringRecommender
+from itemspace.recommend.links import BLOCK_PAIRS, cut_by, history_weights, strongest
 
 
 class CountingConfig(Config):
@@ -43,6 +46,8 @@ class Counting(ScoringRecommender):
 
     Use it before any trained model: seconds to fit, explains itself, and hard to beat on short histories. Choose
     `ItemKNN` when the order of events means nothing, `SASRec` when there are enough of them to learn from.
+    Memory: 8 bytes x items x `neighbors` at most, and about 1.5 GB while fitting, whatever the log; a request costs what
+    the followers of its last events cost, not the catalogue.
     """
 
     config: CountingConfig
@@ -59,23 +64,27 @@ class Counting(ScoringRecommender):
     ) -> FitReport:
         began = time.monotonic()
         events = self._begin(dataset)
-        counts = follower_counts(events, self.config.window, self.config.distance_decay, backward=self.config.backward)
-        if self.config.popularity_power:
-            discount = np.maximum(self.popularity, 1).astype(np.float32) ** -self.config.popularity_power
-            counts = (counts @ sparse.diags(discount)).tocsr()
-        self._followers = strongest(counts.astype(np.float32), self.config.neighbors)
+        discount = np.maximum(self.popularity, 1).astype(np.float32) ** -self.config.popularity_power
+        parts = []
+        for counts in follower_counts(
+            events, self.config.window, self.config.distance_decay, backward=self.config.backward
+        ):
+            counts.data *= discount[counts.indices]
+            parts.append(strongest(counts, self.config.neighbors))
+        self._followers = sparse.vstack(parts, format="csr", dtype=np.float32)
         return FitReport(time.monotonic() - began, epochs=1, best_epoch=1)
 
-    def score_block(self, requests: Requests, histories: Ragged) -> np.ndarray:
-        return evidence(self._read(histories) @ self._followers)
+    @property
+    def links(self) -> sparse.csr_matrix:
+        return self._followers
+
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        histories = histories.last(self.config.last)
+        return histories, history_weights(histories, decay=self.config.recency_decay)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c]."""
-        events = self.known_history(requests).last(self.config.last)
-        return contributions(events, self._read(events).data, self._followers, rows)
-
-    def _read(self, histories: Ragged) -> sparse.csr_matrix:
-        return history_weights(histories, self.num_items, decay=self.config.recency_decay, last=self.config.last)
+        return contributions(*self.read(self.known_history(requests)), self._followers, rows)
 
     def _arrays(self) -> dict[str, Any]:
         return {"followers": self._followers}
@@ -84,24 +93,55 @@ class Counting(ScoringRecommender):
         self._followers = arrays["followers"]
 
 
-def follower_counts(events: Interactions, window: int, decay: float, *, backward: float = 0.0) -> sparse.csr_matrix:
-    """CSR [items, items]: how often (weighted by distance) column followed row within `window` places of one history.
+def follower_counts(
+    events: Interactions, window: int, decay: float, *, backward: float = 0.0, pairs: int = BLOCK_PAIRS
+) -> Iterator[sparse.csr_matrix]:
+    """How often (weighted by distance) column followed row within `window` places of one history, in blocks of rows.
 
-    An item is no follower of itself. backward: the weight of the transposed counts that are added.
+    Blocks are float32 CSR [rows, items], one after another; each meets at most `pairs` pairs (an item whose events alone
+    meet more is a block of its own, counted in several parts), so memory does not grow with the log or with the popularity
+    of an item. An item is no follower of itself. backward: what an item that came before adds, as a share.
     """
-    n = len(events.items)
-    total: Any = sparse.csr_matrix(([], ([], [])), shape=(n, n), dtype=np.float32)
-    for distance in range(1, window + 1):
-        same = np.flatnonzero(events.user[distance:] == events.user[:-distance])
-        if not len(same):
-            break
-        before, after = events.item[same], events.item[same + distance]
-        keep = before != after
-        weight = np.full(int(keep.sum()), decay ** (distance - 1), np.float32)
-        total = total + sparse.csr_matrix((weight, (before[keep], after[keep])), shape=(n, n))
+    order = np.argsort(events.item, kind="stable")
+    starts = np.concatenate(([0], np.cumsum(np.bincount(events.item, minlength=len(events.items)))))
+    reach = window * (2 if backward else 1)
+    step = max(1, pairs // reach)
+    for start, stop in track(cut_by(starts[1:].astype(np.float64), step), "counting"):
+        shape = (stop - start, len(events.items))
+        total: Any = sparse.csr_matrix(shape, dtype=np.float64)
+        for first in range(int(starts[start]), int(starts[stop]), step):
+            here = order[first : min(first + step, int(starts[stop]))]
+            total = total + _followed(events, here, window, decay, backward, start, shape)
+        yield total.astype(np.float32)
+
+
+def _followed(
+    events: Interactions,
+    here: np.ndarray,
+    window: int,
+    decay: float,
+    backward: float,
+    start: int,
+    shape: tuple[int, int],
+) -> sparse.csr_matrix:
+    """The weighted pairs of the events at places `here` with those around them, rows numbered from item `start`.
+
+    Summed in float64, so that the order of the events cannot tell equal counts apart.
+    """
+    rows, columns, weights = [], [], []
+    steps = [(d, decay ** (d - 1)) for d in range(1, window + 1)]
     if backward:
-        total = total + backward * total.T.tocsr()
-    return total.tocsr()
+        steps += [(-d, backward * w) for d, w in steps]
+    for distance, weight in steps:
+        there = here + distance
+        inside = (there >= 0) & (there < len(events))
+        near = np.where(inside, there, 0)
+        keep = inside & (events.user[near] == events.user[here]) & (events.item[near] != events.item[here])
+        rows.append(events.item[here[keep]] - np.int32(start))
+        columns.append(events.item[near[keep]])
+        weights.append(np.full(len(rows[-1]), weight))
+    found = sparse.coo_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+    return found.tocsr()
 
 
 def contributions(events: Ragged, weights: np.ndarray, links: sparse.csr_matrix, rows: np.ndarray) -> Contributions:

@@ -11,43 +11,36 @@ from scipy import sparse
 
 from itemspace.core.config import Config
 from itemspace.core.contracts import Budget, DatasetLike, FitReport
-from itemspace.core.progress import track
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG
 from itemspace.core.task import Task
-from itemspace.recommend.base import (
-    Contributions,
-    ScoringRecommender,
-    evidence,
-    history_weights,
-    strongest,
-    user_item_matrix,
-)
+from itemspace.recommend.base import Contributions, ScoringRecommender
 from itemspace.recommend.counting import contributions
-
-BLOCK_PAIRS = 20_000_000
-"""The most co-occurring pairs counted at a time (about 240 MB); more items are taken in more blocks."""
+from itemspace.recommend.links import history_weights, pair_blocks, strongest, user_item_matrix, where
 
 
 class ItemKNNConfig(Config):
     """neighbors: kept per item. shrinkage: added to the cosine's denominator, so that pairs seen once weigh little.
 
     recency_decay: the weight of the event n places before the newest is this to the power n (1: all alike).
-    last: how many of the newest events are read; None reads all.
+    last: how many of the newest events are read; None reads all. longest: of a longer history only so many of its newest
+    events count when fitting, since n events make n^2 pairs; None counts all.
     """
 
     neighbors: int = Field(500, ge=1)
     shrinkage: float = Field(30.0, ge=0)
     recency_decay: float = Field(0.65, gt=0, le=1)
     last: int | None = Field(None, ge=1)
+    longest: int | None = Field(4_000, ge=1)
 
 
 class ItemKNN(ScoringRecommender):
     """Score of b: the sum over a in the history of recency(a) x cosine(a, b), over a's nearest `neighbors`.
 
-    Use it when there is no training budget, when the catalogue is too large for `EASE`, or to explain every answer by
-    the history. cosine(a, b) = users of both / (sqrt(users of a x users of b) + shrinkage).
+    Use it when there is no training budget, or to explain every answer by the history.
+    cosine(a, b) = users of both / (sqrt(users of a x users of b) + shrinkage). Memory: 8 bytes x items x `neighbors` at
+    most, and about 1 GB while fitting; a request costs what its history's neighbors cost, not the catalogue.
     Source: Sarwar et al. 2001; shrinkage as in Bell and Koren 2007.
     """
 
@@ -64,21 +57,21 @@ class ItemKNN(ScoringRecommender):
         rng: RNG = 0,
     ) -> FitReport:
         began = time.monotonic()
-        matrix = user_item_matrix(self._begin(dataset))
+        matrix = user_item_matrix(self._begin(dataset), newest=self.config.longest)
         self._neighbors = nearest_items(matrix, self.config.neighbors, self.config.shrinkage)
         return FitReport(time.monotonic() - began, epochs=1, best_epoch=1)
 
-    def score_block(self, requests: Requests, histories: Ragged) -> np.ndarray:
-        return evidence(self._read(histories) @ self._neighbors)
+    @property
+    def links(self) -> sparse.csr_matrix:
+        return self._neighbors
+
+    def read(self, histories: Ragged) -> tuple[Ragged, np.ndarray]:
+        histories = histories if self.config.last is None else histories.last(self.config.last)
+        return histories, history_weights(histories, decay=self.config.recency_decay)
 
     def explain(self, requests: Requests, rows: np.ndarray) -> Contributions:
         """What each history event added to the scores of `rows` [q, c]."""
-        events = self.known_history(requests)
-        events = events if self.config.last is None else events.last(self.config.last)
-        return contributions(events, self._read(events).data, self._neighbors, rows)
-
-    def _read(self, histories: Ragged) -> sparse.csr_matrix:
-        return history_weights(histories, self.num_items, decay=self.config.recency_decay, last=self.config.last)
+        return contributions(*self.read(self.known_history(requests)), self._neighbors, rows)
 
     def _arrays(self) -> dict[str, Any]:
         return {"neighbors": self._neighbors}
@@ -90,23 +83,15 @@ class ItemKNN(ScoringRecommender):
 def nearest_items(matrix: sparse.csr_matrix, neighbors: int, shrinkage: float) -> sparse.csr_matrix:
     """Shrunk cosine between the columns of a binary matrix [users, items]: CSR [items, items], `neighbors` a row.
 
-    Computed in blocks of rows bounded by the pairs that can occur (`BLOCK_PAIRS`), so memory does not grow with the
-    catalogue.
+    Computed in blocks of rows bounded by the pairs that can occur (`BLOCK_PAIRS`), so that beside the answer memory does
+    not grow with the catalogue.
     """
     by_item = matrix.T.tocsr()
     norms = np.sqrt(np.diff(by_item.indptr)).astype(np.float32)
-    # Users of an item, each with as many items as that user has: the most pairs a row can produce.
-    pairs = np.cumsum(by_item @ np.diff(matrix.indptr).astype(np.float64))
-    bounds = [0]
-    while bounds[-1] < len(pairs):
-        done = pairs[bounds[-1] - 1] if bounds[-1] else 0.0
-        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(pairs, done + BLOCK_PAIRS, side="right"))))
     parts = []
-    for start, stop in track(list(zip(bounds[:-1], bounds[1:], strict=True)), "nearest items"):
+    for start, stop in pair_blocks(by_item, matrix, "nearest items"):
         counts = (by_item[start:stop] @ matrix).tocsr()
-        rows = np.repeat(np.arange(start, stop), np.diff(counts.indptr))
+        rows = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(counts.indptr))
         counts.data = counts.data / (norms[rows] * norms[counts.indices] + np.float32(shrinkage))
-        counts.data[rows == counts.indices] = 0
-        counts.eliminate_zeros()
-        parts.append(strongest(counts, neighbors))
+        parts.append(strongest(where(counts, counts.indices != rows), neighbors))
     return sparse.vstack(parts, format="csr", dtype=np.float32)

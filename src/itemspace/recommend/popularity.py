@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
+from scipy import sparse
 
 from itemspace.core.config import Config
 from itemspace.core.contracts import Budget, DatasetLike, FitReport
@@ -15,6 +16,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG
 from itemspace.core.task import Task
 from itemspace.recommend.base import ScoringRecommender
+from itemspace.recommend.links import no_links
 
 DAY = 86_400
 
@@ -61,6 +63,16 @@ class Popularity(ScoringRecommender):
     def score_block(self, requests: Requests, histories: Ragged) -> np.ndarray:
         scores = np.where(self._weights > 0, self._weights, -np.inf).astype(np.float32)
         return np.repeat(scores[None, :], len(requests), axis=0)
+
+    @property
+    def links(self) -> sparse.csr_matrix:
+        """None to any item: every answer comes from the one ranking."""
+        return no_links(self.num_items)
+
+    def _prior(self, size: int) -> np.ndarray:
+        prior = super()._prior(size)
+        np.copyto(prior[: len(self._weights)], self._weights, where=self._weights > 0)
+        return prior
 
     def _arrays(self) -> dict[str, Any]:
         return {"weights": self._weights}
