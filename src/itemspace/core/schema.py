@@ -37,6 +37,10 @@ _URL_VALUE = re.compile(r"^(https?|ftp)://")
 _TEXT_NAMES = ("title", "name", "description", "text", "body", "abstract", "summary")
 
 
+SAMPLE_ROWS = 10_000
+"""How many rows a column's kind is guessed from."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """Column name -> kind, in catalogue order; exactly one column is the `id`."""
@@ -88,7 +92,7 @@ class Schema:
         return cls(dict(value))
 
     @classmethod
-    def infer(cls, table: pa.Table, *, overrides: Mapping[str, str] | None = None, sample: int = 10_000) -> Schema:
+    def infer(cls, table: pa.Table, *, overrides: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Schema:
         """Guess every column's kind from its Arrow type, name and first `sample` values; `overrides` win.
 
         Raises:

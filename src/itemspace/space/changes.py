@@ -14,6 +14,7 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, SchemaError, nearest, shown
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.interactions import Interactions
+from itemspace.core.taking import take_rows
 from itemspace.core.vectors import Dense
 from itemspace.data.columns import unix_seconds
 from itemspace.space.build import VECTORS
@@ -77,7 +78,7 @@ def update(live: Live, store: Store, items: Any) -> int:
     if not set(changed) & set(live.columns):
         store.update_items(rows, part.select(changed))
         return len(rows)
-    whole = catalog.table.take(pa.array(rows))
+    whole = take_rows(catalog.table, rows)
     for name in changed:
         whole = whole.set_column(whole.column_names.index(name), wanted.field(name), part.column(name))
     store.put_items(rows, whole, vectors=_vectors(live, Catalog(whole, catalog.schema, Ids(names))))
