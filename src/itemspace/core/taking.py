@@ -20,8 +20,10 @@ def take_values(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
     """The values of `column` at `rows` int [m], in that order, as one piece."""
     if column.num_chunks <= 1:
         return column.take(pa.array(rows))
+    if len(rows) == 0:
+        return column.slice(0, 0)
     starts = chunk_starts(column)
-    if len(rows) and not (rows.min() >= 0 and rows.max() < starts[-1]):
+    if not (rows.min() >= 0 and rows.max() < starts[-1]):
         raise IndexError(f"rows run from 0 to {starts[-1] - 1}")
     piece = np.searchsorted(starts, rows, side="right") - 1
     order = np.argsort(piece, kind="stable")
@@ -30,8 +32,6 @@ def take_values(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
         column.chunk(chunk).take(pa.array(rows[at] - starts[chunk]))
         for chunk, at in zip(held.tolist(), np.split(order, first[1:]), strict=True)
     ]
-    if not parts:
-        return column.slice(0, 0)
     found = pa.concat_arrays(parts) if len(parts) > 1 else parts[0]
     if len(held) > 1 and not np.array_equal(order, np.arange(len(order))):
         back = np.empty(len(order), np.int64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,16 +38,33 @@ def stream_interactions(
         words.read(frame, log_columns(frame, quiet, item=id_column or None))
     strict = replace(reading, unknown="refuse")
     users = Ids.permuted(words.users.values(), seed=reading.seed, kind="user")
-    log = _Log(items, users, words.sessions.values(), words.count)
+    log = EventArrays(items, users, words.count, words.sessions.values())
     catalog = Catalog(pa.table({"item_id": items.values}), Schema({"item_id": "id"}), items)
     for frame in iter_tables(path, chunk_rows, reading=strict):
-        log.read(frame, log_columns(frame, strict, item=id_column or None), catalog, strict)
+        _read(log, frame, log_columns(frame, strict, item=id_column or None), catalog, strict)
     if log.count == 0:
         raise DataError("no event is left.", file=path.name)
     return log.interactions()
 
 
-class _Distinct:
+def _read(log: EventArrays, frame: Frame, names: dict[str, str], catalog: Catalog, reading: Reading) -> None:
+    user, item, weight = names["user"], names["item"], names.get("weight")
+    _, frame, times = reading.usable_events(frame, catalog, user=user, item=item, time=names.get("time"), weight=weight)
+    event, session = ((None if part not in names else string_ids(frame.column(names[part]))) for part in _TEXTS)
+    log.add(
+        frame.column(user),
+        frame.column(item),
+        time=times,
+        weight=None if weight is None else np.asarray(frame.column(weight), np.float32),
+        event=None if event is None else event.fill_null("event"),
+        session=session,
+    )
+
+
+_TEXTS = ("event", "session")
+
+
+class Distinct:
     """Distinct texts in order of first appearance, joined as they come; each joining costs a pass over what is known."""
 
     def __init__(self) -> None:
@@ -70,7 +87,7 @@ class _Vocabularies:
     """The distinct users and sessions of a log, and how many rows it has."""
 
     def __init__(self) -> None:
-        self.users, self.sessions, self.count = _Distinct(), _Distinct(), 0
+        self.users, self.sessions, self.count = Distinct(), Distinct(), 0
 
     def read(self, frame: Frame, names: dict[str, str]) -> None:
         self.count += len(frame)
@@ -80,41 +97,32 @@ class _Vocabularies:
 
 
 @dataclass
-class _Log:
-    """Events as they are read, in arrays as long as the file has rows."""
+class EventArrays:
+    """Events as they come, in arrays of room for `most`; items and users that are unknown must be gone already."""
 
     items: Ids
     users: Ids
-    sessions: pa.Array
     most: int
+    sessions: pa.Array | None = None
     count: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
 
-    def read(self, frame: Frame, names: dict[str, str], catalog: Catalog, reading: Reading) -> None:
-        _, frame, times = reading.usable_events(
-            frame, catalog, user=names["user"], item=names["item"], time=names.get("time"), weight=names.get("weight")
-        )
-        n = len(frame)
-        for name, values in self._columns(frame, names, times):
+    def add(self, user: pa.Array, item: pa.Array, **optional: Any) -> None:
+        """Append events: external IDs of users and items [n]; `time` int64, `weight` float32, `event` and `session` as
+
+        text, each [n] or None.
+        """
+        n = len(user)
+        columns = {"user": self.users.find(user), "item": self.items.find(item)}
+        for name, values in optional.items():
+            if values is not None:
+                coded = {"event": self._event_codes, "session": self._session_codes}.get(name, np.asarray)
+                columns[name] = coded(values)
+        for name, values in columns.items():
             held = self.columns.setdefault(name, np.zeros(self.most, values.dtype))
             held[self.count : self.count + n] = values
         self.count += n
-
-    def _columns(
-        self, frame: Frame, names: dict[str, str], times: np.ndarray | None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        yield "user", self.users.find(frame.column(names["user"]))
-        yield "item", self.items.find(frame.column(names["item"]))
-        if times is not None:
-            yield "time", times
-        if "weight" in names:
-            yield "weight", np.asarray(frame.column(names["weight"]), np.float32)
-        if "event" in names:
-            yield "event", self._event_codes(string_ids(frame.column(names["event"])).fill_null("event"))
-        if "session" in names:
-            found = pc.index_in(string_ids(frame.column(names["session"])), value_set=self.sessions)
-            yield "session", np.asarray(found.fill_null(-1), np.int32)
 
     def _event_codes(self, names: pa.Array) -> np.ndarray:
         encoded = names.dictionary_encode()
@@ -123,8 +131,11 @@ class _Log:
         numbers = np.array([self.events.index(name) for name in told], np.int16)
         return numbers[np.asarray(encoded.indices)]
 
+    def _session_codes(self, names: pa.Array) -> np.ndarray:
+        return np.asarray(pc.index_in(names, value_set=self.sessions).fill_null(-1), np.int32)
+
     def interactions(self) -> Interactions:
-        """Everything that was read, sorted by user and time."""
+        """Everything that was added, sorted by user and time."""
         at = {name: values[: self.count] for name, values in self.columns.items()}
         self.columns.clear()
         return Interactions(

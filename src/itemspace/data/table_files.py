@@ -95,21 +95,21 @@ def _dataset(files: TableFiles, folder: Path, reading: Reading) -> Dataset:
     return reading.dataset(Path(files.items), "tables", catalog, source={"streamed": True}, **parts)
 
 
-def found_at(path: str | Path) -> TableFiles | Dataset:
-    """What a path names: table files that are streamed, or anything else `Dataset.read` knows, read.
+def found_at(path: str | Path, options: Mapping[str, Any] | None = None) -> TableFiles | Dataset:
+    """What a path names: table files that are streamed, or anything else `Dataset.read` knows, read with `options`.
 
     Raises:
         DataError: nothing there can be read.
     """
-    place = locate(path)
+    place, told = locate(path), dict(options or {})
     known = matching(place)
     files = None
     if known[:1] == ["tables"]:
         if place.is_dir():
             parts: dict[str, Any] = dict(parts_of(place))
-            files = TableFiles(**parts) if "items" in parts else None
+            files = TableFiles(**parts, options=told) if "items" in parts else None
         elif not is_log(place):
-            files = TableFiles(place)
+            files = TableFiles(place, options=told)
     elif not known and place.is_dir() and can_stream(place):
-        files = TableFiles(place)
-    return files if files is not None and files.streamed else read(place)
+        files = TableFiles(place, options=told)
+    return files if files is not None and files.streamed else read(place, **told)

@@ -18,30 +18,29 @@ class Growing:
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
         self._file: IO[bytes] | None = None
-        self._rows = 0
+        self._rows = self._held = self._width = 0
         self._type: np.dtype | None = None
 
     def add(self, part: np.ndarray) -> None:
         """Append `part` [n, d]."""
-        widened = self._type is not None and len(part) and np.result_type(self._type, part.dtype) != self._type
-        if self._file is not None and widened:
-            # A file holds one type. Pieces of several types are rare: read back, and start anew with the wider one.
-            self._parts, self._file = [np.array(self._mapped())], None
-        if len(part) or self._type is None:
-            self._type = part.dtype if self._type is None else np.result_type(self._type, part.dtype)
-        self._parts.append(part)
-        self._rows += len(part)
-        assert self._type is not None
-        held = sum(piece.nbytes for piece in self._parts if not isinstance(piece, np.memmap))
-        if len(self._parts) > 1 and (self._file is not None or held > MEMORY):
-            self._spill(self._type)
+        kind = part.dtype if self._type is None else np.result_type(self._type, part.dtype)
+        if len(part) and self._type is not None and kind != self._type and self._file is not None:
+            # A file holds one type. Pieces of several are rare: what is there is written again in the wider one.
+            self._parts, self._file = [self._mapped()], None
+        if len(part) or not self._parts:
+            self._parts.append(part)
+        if not len(part):
+            return  # says nothing of the type
+        self._type, self._rows, self._width = kind, self._rows + len(part), part.shape[1]
+        self._held += 0 if isinstance(part, np.memmap) else part.nbytes
+        if self._file is not None or (self._held > MEMORY and len(self._parts) > 1):
+            self._spill(kind)
 
     def _spill(self, kind: np.dtype) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=scratch())  # noqa: SIM115 - it lives as long as the map of it
         for piece in self._parts:
             np.ascontiguousarray(piece, kind).tofile(self._file)
-        self._width = self._parts[0].shape[1]
         self._parts.clear()
 
     def _mapped(self) -> np.ndarray:
@@ -53,11 +52,25 @@ class Growing:
         """The matrix [rows, d], contiguous: the one piece as it came, a joined copy, or the mapped file."""
         if self._file is not None:
             return self._mapped()
-        if len(self._parts) == 1:
-            return np.ascontiguousarray(self._parts[0])
-        return np.concatenate(self._parts).astype(self._type, copy=False)
+        filled = [part for part in self._parts if len(part)] or self._parts[:1]
+        if len(filled) == 1:
+            return np.ascontiguousarray(filled[0])
+        return np.concatenate(filled).astype(self._type, copy=False)
+
+
+def room(n: int, kind: type) -> np.ndarray:
+    """An array [n] whose values nobody reads before writing them: past `MEMORY`, a sparse temporary file.
+
+    Only the pages that are written to exist, and the system may put them away.
+    """
+    size = n * np.dtype(kind).itemsize
+    if size <= MEMORY:
+        return np.empty(n, kind)
+    with tempfile.TemporaryFile(dir=scratch()) as file:
+        file.truncate(size)
+        return np.memmap(file, kind, "r+", shape=(n,))
 
 
 def scratch() -> str | None:
     """Where large temporary files go: a disk rather than a folder that is itself memory."""
-    return "/var/tmp" if Path("/var/tmp").is_dir() else None  # noqa: S108
+    return "/var/tmp" if Path("/var/tmp").is_dir() else None

@@ -22,6 +22,7 @@ from itemspace.core.errors import ArtifactError, ContractError, DataError
 from itemspace.core.files import FileLock
 from itemspace.core.hashing import fingerprint
 from itemspace.core.interactions import Interactions
+from itemspace.core.keeping import name_part
 from itemspace.core.plugins import find
 from itemspace.core.seeding import derive
 from itemspace.core.vectors import Dense
@@ -37,6 +38,8 @@ from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
 
 CHUNK = 50_000
 EVENTS = 200_000
+WORDS_IN_MEMORY, WORDS_AT_ONCE = 64 << 20, 4 << 20
+"""Bytes of text from which words are indexed through runs on disk, and how much of it is read at once."""
 VECTORS = "text"
 """The name under which the store keeps the vectors of items' words."""
 
@@ -176,8 +179,15 @@ class Build:
         made = parts.make_words(self.recipe, self.columns)
         assert made is not None
         fields, index = made
-        chunks = (fields.encode(part, role="item") for part in self.data.catalog.chunks(CHUNK))
-        index.build(chunks, ties=self.data.catalog.ids.ties)
+        catalog = self.readable
+        ties = catalog.ids.ties
+        into = getattr(index, "build_into", None)
+        if into is not None and catalog.table.nbytes > WORDS_IN_MEMORY:
+            step = rows_within(catalog.table, WORDS_AT_ONCE)
+            into(to, (fields.encode(part, role="item") for part in catalog.chunks(step)), ties=ties)
+            name_part(index, to)
+            return
+        index.build((fields.encode(part, role="item") for part in catalog.chunks(CHUNK)), ties=ties)
         parts.save_part(index, to)
 
     def _fit_recommender(self, to: Path) -> None:

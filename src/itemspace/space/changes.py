@@ -13,11 +13,11 @@ from itemspace.core.catalog import Catalog, conform
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, SchemaError, nearest, shown
 from itemspace.core.ids import Ids, string_ids
-from itemspace.core.interactions import Interactions
 from itemspace.core.taking import take_rows
 from itemspace.core.vectors import Dense
 from itemspace.data.columns import unix_seconds
 from itemspace.space.build import VECTORS
+from itemspace.space.events import interactions_of
 from itemspace.space.given import load_impressions, load_queries
 from itemspace.space.given_rows import as_table
 from itemspace.space.live import Live
@@ -209,23 +209,8 @@ def _vectors(live: Live, items: Catalog) -> dict[str, np.ndarray | None] | None:
 
 def dataset_of(live: Live, store: Store, *, name: str) -> Dataset:
     """The Space's items, events, queries, judgments and impressions as a dataset."""
-    catalog, log = live.catalog, store.events()
-    interactions = None
-    if log.num_rows:
-        keep = catalog.ids.find(log.column("item")) >= 0
-        log = log.filter(pa.array(keep))
-        timed = log.column("time").null_count == 0
-        event = log.column("event")
-        weight = log.column("weight")
-        interactions = Interactions.from_columns(
-            log.column("user"),
-            log.column("item"),
-            items=catalog.ids,
-            time=np.asarray(log.column("time"), np.int64) if timed else None,
-            event=None if event.null_count else event,
-            weight=None if weight.null_count else np.asarray(weight, np.float32),
-            seed=live.recipe.seed,
-        )
+    catalog = live.catalog
+    interactions = interactions_of(store, catalog.ids, seed=live.recipe.seed)
     judged = load_queries(live.given, catalog.ids)
     return Dataset(
         catalog,

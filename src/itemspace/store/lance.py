@@ -27,7 +27,19 @@ from itemspace.store.columns import (
 from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
 from itemspace.store.recent import SMALL, Recent
-from itemspace.store.tables import LIVE, PUT, ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, read_from, vector_table
+from itemspace.store.tables import (
+    LIVE,
+    PUT,
+    ROW,
+    VERSION,
+    Pinned,
+    Tables,
+    array_of,
+    matrix_of,
+    newest,
+    read_from,
+    vector_table,
+)
 from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
 from itemspace.store.upkeep import all_entries, first_events, keep_seconds, prune_log, restamp, rolled_back
 
@@ -441,7 +453,9 @@ class _Given:
         rows = checked_rows(rows, n)
         most = int(rows.max(initial=-1)) + 1
         if most > len(self._named):
-            self._named = np.concatenate([self._named, np.zeros(max(most, 2 * len(self._named)) - len(self._named), bool)])
+            self._named = np.concatenate(
+                [self._named, np.zeros(max(most, 2 * len(self._named)) - len(self._named), bool)]
+            )
         if self._named[rows].any():
             raise DataError(f"row {int(rows[self._named[rows]][0]):,} is given twice.")
         self._named[rows] = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itemspace.core.vectors import Texts
+from itemspace.index.growing import room
 from itemspace.index.lexical.analyze import Analyzer
 from itemspace.index.lexical.segment import Segment, ranges
 from itemspace.index.rows import Allowed, RowMap, grown
@@ -114,7 +115,7 @@ class Postings:
         self.documents = int((lengths.sum(1) > 0).sum())
         holders = (lengths > 0).sum(0)
         self.average = np.divide(lengths.sum(0), holders, out=np.ones(len(self.fields)), where=holders > 0)
-        self._impacts = [np.empty(len(segment), np.float32) for segment in self.segments]
+        self._impacts = [room(len(segment), np.float32) for segment in self.segments]
         self._fresh = [np.zeros(len(segment.terms), bool) for segment in self.segments]
 
     # Scores.
