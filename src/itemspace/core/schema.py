@@ -171,9 +171,11 @@ def _guess_string(name: str, column: pa.ChunkedArray) -> tuple[Kind, str]:
         return "url", "web addresses"
     if name.lower() in _TEXT_NAMES:
         return "text", "named like text"
-    distinct = pc.count_distinct(column).as_py()
     words = float(np.mean([len(v.split()) for v in values]))
-    if distinct <= max(20, 0.2 * len(column)) and words <= 6:
+    if words > 6:
+        return "text", f"{words:.0f} words on average"
+    distinct = pc.count_distinct(column).as_py()
+    if distinct <= max(20, 0.2 * len(column)):
         return "category", f"{distinct:,} distinct short values"
     return (
         ("text", f"{words:.0f} words on average") if words > 2 else ("category", f"{distinct:,} distinct short values")

@@ -24,8 +24,8 @@ from itemspace.core.taking import take_rows
 from itemspace.data.stream import StreamedCatalog
 
 ITEMS, IDS, ABOUT, REJECTS = "items.arrow", "ids.arrow", "about.json", "rejects.arrow"
-BUCKET_BYTES = 32 << 20
-BATCH_BYTES = 16 << 20
+BUCKET_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 MOST_BUCKETS = 256
 _ROW = "\0row"
 

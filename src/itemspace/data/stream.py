@@ -29,7 +29,7 @@ from itemspace.data.rejects import Rejects
 from itemspace.data.tables import LOG_IDS
 
 CHUNK_ROWS = 65_536
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 """About how much of a file a chunk holds at most, however long its texts are."""
 _CSV_BLOCK = 1 << 21
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
@@ -326,7 +326,7 @@ class StreamedCatalog:
 def _head(frames: Iterator[Frame]) -> list[Frame]:
     """The first frames: as many rows as a schema is guessed from, or a few chunks where rows are long."""
     head: list[Frame] = []
-    while sum(map(len, head)) < SAMPLE_ROWS and sum(frame.table.nbytes for frame in head) < 4 * CHUNK_BYTES:
+    while sum(map(len, head)) < SAMPLE_ROWS and sum(frame.table.nbytes for frame in head) < 2 * CHUNK_BYTES:
         frame = next(frames, None)
         if frame is None:
             break
