@@ -26,6 +26,7 @@ from itemspace.store.columns import (
 )
 from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
+from itemspace.store.loading import Given, stamped_events
 from itemspace.store.recent import SMALL, Recent
 from itemspace.store.tables import (
     LIVE,
@@ -94,7 +95,7 @@ class LanceStore(Transactional):
             return self._commit_items(commit, self._entries(rows, table, commit.version))
 
     def load_items(self, parts: Iterable[tuple[np.ndarray, pa.Table]]) -> int:
-        given = _Given()
+        given = Given()
         with self._transaction() as base:
             commit = base.next()
             reader = read_from(
@@ -223,7 +224,7 @@ class LanceStore(Transactional):
         check_key(name)
         if VECTORS + name in self._now().tables:
             return super().load_vectors(name, parts)
-        given = _Given()
+        given = Given()
         with self._transaction() as base:
             commit = base.next()
 
@@ -286,7 +287,7 @@ class LanceStore(Transactional):
             return self.version
         with self._transaction() as base:
             commit = base.next(events=base.events + table.num_rows)
-            table = _stamped(table, commit.version, base.events)
+            table = stamped_events(table, commit.version, base.events)
             return self._commit(self._append(commit, EVENTS, table))
 
     def load_events(self, parts: Iterable[pa.Table]) -> int:
@@ -295,7 +296,7 @@ class LanceStore(Transactional):
 
             def stamped(table: pa.Table) -> pa.Table:
                 nonlocal count
-                made = _stamped(conform_events(table), commit.version, count)
+                made = stamped_events(conform_events(table), commit.version, count)
                 count += table.num_rows
                 return made
 
@@ -305,15 +306,22 @@ class LanceStore(Transactional):
             return self._commit(replace(self._append(commit, EVENTS, reader), events=count))
 
     def scan_events(self, batch_rows: int = 262_144) -> Iterator[pa.Table]:
-        pinned = self._pin(self._now(), EVENTS)
+        commit = self._now()
+        pinned = self._pin(commit, EVENTS)
+        if pinned is None:
+            return
         names = [*EVENT_SCHEMA.names, "_version"]
-        reached = -1
-        for table in () if pinned is None else pinned.in_order([*names, "_sequence"], batch_rows):
+        due = 0
+        for table in pinned.in_order([*names, "_sequence"], batch_rows):
             order = array_of(table, "_sequence")
-            if len(order) and (int(order[0]) <= reached or not bool((order[1:] > order[:-1]).all())):
-                raise ArtifactError(f"{self.location}: the events are not in the order they were appended in.")
-            reached = int(order[-1]) if len(order) else reached
+            if not np.array_equal(order, np.arange(due, due + len(order))):
+                break  # upkeep has moved some: the rest is looked up by number
+            due += len(order)
             yield table.select(names)
+        for start in range(due, commit.events, batch_rows):
+            where = f"_sequence >= {start} AND _sequence < {start + batch_rows}"
+            table = pinned.read([*names, "_sequence"], where)
+            yield table.take(pa.array(np.argsort(array_of(table, "_sequence")))).select(names)
 
     def events(self, since: int = 0) -> pa.Table:
         pinned = self._pin(self._now(), EVENTS)
@@ -440,30 +448,3 @@ class LanceStore(Transactional):
             "snapshots": dict(commit.snapshots),
             "bytes": self._tables.bytes(),
         }
-
-
-class _Given:
-    """The rows that the pieces of one write have named so far."""
-
-    def __init__(self) -> None:
-        self._named = np.zeros(0, bool)
-
-    def new(self, rows: np.ndarray, n: int) -> np.ndarray:
-        """`rows` checked: int32 [n], distinct, none of them in a piece before."""
-        rows = checked_rows(rows, n)
-        most = int(rows.max(initial=-1)) + 1
-        if most > len(self._named):
-            self._named = np.concatenate(
-                [self._named, np.zeros(max(most, 2 * len(self._named)) - len(self._named), bool)]
-            )
-        if self._named[rows].any():
-            raise DataError(f"row {int(rows[self._named[rows]][0]):,} is given twice.")
-        self._named[rows] = True
-        return rows
-
-
-def _stamped(table: pa.Table, version: int, first: int) -> pa.Table:
-    """Events with the version that brings them, and their numbers from `first`."""
-    n = table.num_rows
-    table = table.append_column(VERSION, pa.array(np.full(n, version, np.int64)))
-    return table.append_column(pa.field("_sequence", pa.int64()), pa.array(np.arange(first, first + n, dtype=np.int64)))

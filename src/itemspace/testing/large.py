@@ -151,7 +151,16 @@ def capped(what: str, folder: Path, space: Path, recipe: dict[str, Any], cap_mb:
     the items into memory and build from that).
     """
     done = subprocess.run(
-        [sys.executable, "-m", "itemspace.testing.large", what, str(folder), str(space), json.dumps(recipe), str(cap_mb)],
+        [
+            sys.executable,
+            "-m",
+            "itemspace.testing.large",
+            what,
+            str(folder),
+            str(space),
+            json.dumps(recipe),
+            str(cap_mb),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -228,7 +237,7 @@ def _child(what: str, folder: Path, space: Path, recipe: dict[str, Any], cap_mb:
     os._exit(0)
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> dict[str, Any]:
     return {name: folder / f"{name}.parquet" for name in ("items", "interactions", "queries", "judgments")}
 
 
