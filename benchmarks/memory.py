@@ -40,7 +40,7 @@ def run(quick: bool) -> None:
     shop = Shop(60_000, manual=9_000) if quick else Shop(400_000, words=40, manual=6_000, topics=10_000, queries=200)
     recipe = {
         "text": ["title", "description"],
-        "encoder": {"name": "lsa", "dimension": 64 if quick else 256, "features": 8_192 if quick else 65_536},
+        "encoder": {"name": "lsa", "dimension": 64 if quick else 128, "features": 8_192 if quick else 32_768},
         "index": "flat",
         "recommender": "popularity",
     }
