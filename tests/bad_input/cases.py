@@ -277,8 +277,8 @@ ARTIFACTS = [
     ),
     Case(
         "artifacts",
-        "a build from a path",
-        lambda d, _: Space.build("items.csv", path=d / "new.space"),
+        "a build from a number",
+        lambda d, _: Space.build(42, path=d / "new.space"),
         ("from a Dataset", "read_tables"),
     ),  # type: ignore[arg-type]
 ]

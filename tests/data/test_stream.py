@@ -14,7 +14,8 @@ import pytest
 from itemspace.core.errors import DataError
 from itemspace.data.reader import Reading
 from itemspace.data.rejects import Rejects
-from itemspace.data.stream import StreamedCatalog, iter_tables, stream_interactions
+from itemspace.data.stream import StreamedCatalog, iter_tables
+from itemspace.data.stream_log import stream_interactions
 from itemspace.data.tables import read_items, read_tables
 
 

@@ -34,6 +34,7 @@ def build(
 
     from itemspace.cli.sources import read_options
     from itemspace.core.dataset import Dataset
+    from itemspace.data.table_files import TableFiles, found_at
     from itemspace.recipe import Recipe
     from itemspace.space import Space
 
@@ -48,25 +49,17 @@ def build(
         rejects=rejects,
     )
     plan = Recipe.load(recipe).override(set_ or [])
-    if items.is_dir():
-        if interactions or queries or judgments or impressions:
-            raise DataError("a folder is read whole.", hint="Give the files one by one instead.", file=str(items))
+    if items.is_dir() and (interactions or queries or judgments or impressions):
+        raise DataError("a folder is read whole.", hint="Give the files one by one instead.", file=str(items))
+    if reader is not None and (interactions or queries or judgments or impressions):
+        raise DataError("--reader reads one file or folder whole.", hint="Leave it out to name several files.")
+    data: Dataset | TableFiles
+    if reader is not None:
         data = Dataset.read(items, **options)
-    elif reader is not None:
-        if interactions or queries or judgments or impressions:
-            raise DataError("--reader reads one file or folder whole.", hint="Leave it out to name several files.")
-        data = Dataset.read(items, **options)
+    elif items.is_dir():
+        data = found_at(items, options)
     else:
-        from itemspace.data.tables import read_tables
-
-        data = read_tables(
-            items,
-            interactions=interactions,
-            queries=queries,
-            judgments=judgments,
-            impressions=impressions,
-            **options,
-        )
+        data = TableFiles(items, interactions, queries, judgments, impressions, options)
     space = Space.build(data, path=output, recipe=plan, system=system, replace=replace, say=console.print)
     with space:
         console.print(f"Built {output}: {space.describe()}")

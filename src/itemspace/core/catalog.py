@@ -15,6 +15,7 @@ from itemspace.core.hashing import fingerprint
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.schema import Schema
 from itemspace.core.selection import Selection
+from itemspace.core.taking import take_rows
 
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
@@ -103,9 +104,9 @@ class Catalog:
 
     def take(self, rows: np.ndarray) -> Catalog:
         """The items at `rows`, as a catalogue of their own."""
-        at = pa.array(np.asarray(rows, np.int64))
-        live = None if self.live is None else self.live[np.asarray(rows)]
-        return Catalog(self.table.take(at), self.schema, Ids(self.ids.values.take(at)), live)
+        at = np.asarray(rows, np.int64)
+        live = None if self.live is None else self.live[at]
+        return Catalog(take_rows(self.table, at), self.schema, Ids(self.ids.values.take(pa.array(at))), live)
 
     def extended(self, table: pa.Table) -> Catalog:
         """This catalogue followed by new items (columns in this catalogue's schema; IDs not yet known)."""

@@ -17,6 +17,7 @@ ROW_ORDER_SALT = 0x1
 TIE_SALT = 0x2
 
 _BLOCK_BYTES = 1 << 22
+_VALUES = 10_000
 
 
 def splitmix64(x: np.ndarray) -> np.ndarray:
@@ -89,14 +90,30 @@ def _update(digest: Any, part: Any) -> None:
             digest.update(name.encode() + str(part.schema.field(name).type).encode())
             _update(digest, part.column(name))
     elif isinstance(part, (pa.Array, pa.ChunkedArray)):
-        combined = part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part
-        if pa.types.is_string(combined.type) or pa.types.is_large_string(combined.type):
-            _update(digest, hash_strings(combined))
-            _update(digest, np.asarray(combined.is_null()))
-        elif pa.types.is_integer(combined.type) or pa.types.is_floating(combined.type):
-            _update(digest, np.asarray(combined.is_null()))
-            _update(digest, np.asarray(combined.fill_null(0)))
-        else:
-            digest.update(json.dumps(combined.to_pylist(), default=str, sort_keys=True).encode())
+        _update_column(digest, part.chunks if isinstance(part, pa.ChunkedArray) else [part], part.type)
     else:
         digest.update(json.dumps(part, default=str, sort_keys=True).encode())
+
+
+def _update_column(digest: Any, chunks: Sequence[pa.Array], kind: pa.DataType) -> None:
+    """The values of a column that may be larger than memory: a piece at a time, to the digest of the whole."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        _update(digest, hash_strings(pa.chunked_array(chunks, kind)))
+        _update(digest, _joined([np.asarray(chunk.is_null()) for chunk in chunks], bool))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        _update(digest, _joined([np.asarray(chunk.is_null()) for chunk in chunks], bool))
+        _update(digest, _joined([np.asarray(chunk.fill_null(0)) for chunk in chunks], kind.to_pandas_dtype()))
+    else:
+        digest.update(b"[")
+        first = True
+        for chunk in chunks:
+            for start in range(0, len(chunk), _VALUES):
+                values = chunk.slice(start, _VALUES).to_pylist()
+                text = json.dumps(values, default=str, sort_keys=True)[1:-1]
+                digest.update((text if first else ", " + text).encode())
+                first = False
+        digest.update(b"]")
+
+
+def _joined(parts: list[np.ndarray], kind: Any) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, kind)

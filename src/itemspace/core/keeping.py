@@ -40,11 +40,21 @@ def save_part(part: Any, folder: Path) -> None:
         about = {"operator": "filtered", "where": part.expression}
         save_part(part.retriever, folder / "retriever")
     elif isinstance(part, Persistent):
-        about = {"component": f"{type(part).__module__}:{type(part).__qualname__}"}
+        about = component(part)
         part.save(folder)
     else:
         raise ContractError(f"{type(part).__name__} cannot be saved: it has no `save` and `open`.")
     write_json_atomic(folder / "part.json", about)
+
+
+def name_part(part: Any, folder: Path) -> None:
+    """Say of a folder that already holds what `part.save` would write that `open_part` may open it."""
+    write_json_atomic(folder / "part.json", component(part))
+
+
+def component(part: Any) -> dict[str, str]:
+    """What opens a component: its import path."""
+    return {"component": f"{type(part).__module__}:{type(part).__qualname__}"}
 
 
 def open_part(folder: Path) -> Any:

@@ -37,6 +37,10 @@ _URL_VALUE = re.compile(r"^(https?|ftp)://")
 _TEXT_NAMES = ("title", "name", "description", "text", "body", "abstract", "summary")
 
 
+SAMPLE_ROWS = 10_000
+"""How many rows a column's kind is guessed from."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """Column name -> kind, in catalogue order; exactly one column is the `id`."""
@@ -88,7 +92,7 @@ class Schema:
         return cls(dict(value))
 
     @classmethod
-    def infer(cls, table: pa.Table, *, overrides: Mapping[str, str] | None = None, sample: int = 10_000) -> Schema:
+    def infer(cls, table: pa.Table, *, overrides: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Schema:
         """Guess every column's kind from its Arrow type, name and first `sample` values; `overrides` win.
 
         Raises:
@@ -167,9 +171,11 @@ def _guess_string(name: str, column: pa.ChunkedArray) -> tuple[Kind, str]:
         return "url", "web addresses"
     if name.lower() in _TEXT_NAMES:
         return "text", "named like text"
-    distinct = pc.count_distinct(column).as_py()
     words = float(np.mean([len(v.split()) for v in values]))
-    if distinct <= max(20, 0.2 * len(column)) and words <= 6:
+    if words > 6:
+        return "text", f"{words:.0f} words on average"
+    distinct = pc.count_distinct(column).as_py()
+    if distinct <= max(20, 0.2 * len(column)):
         return "category", f"{distinct:,} distinct short values"
     return (
         ("text", f"{words:.0f} words on average") if words > 2 else ("category", f"{distinct:,} distinct short values")

@@ -161,15 +161,9 @@ class Reading:
 
         users: the user vocabulary, where it is known. allow_empty: whether no event at all is an answer.
         """
-        frame = self.with_ids(self.with_ids(frame, user), item)
-        frame, times = self.times(frame, time)
-        if weight is not None:
-            frame = self.numbers(frame, weight)
-            times = times if time is None else self.times(frame, time, quiet=True)[1]
-        catalog, kept = self.with_unknown(catalog, frame, item, unknown=unknown)
-        if len(kept) < len(frame) and times is not None:
-            times = times[np.isin(frame.rows, kept.rows)]
-        frame = kept
+        catalog, frame, times = self.usable_events(
+            frame, catalog, user=user, item=item, time=time, weight=weight, unknown=unknown
+        )
         if len(frame) == 0 and not allow_empty:
             raise DataError("no event is left.", file=frame.file)
         sessions = None
@@ -188,6 +182,31 @@ class Reading:
             file=frame.file,
         )
         return catalog, made
+
+    def usable_events(
+        self,
+        frame: Frame,
+        catalog: Catalog,
+        *,
+        user: str,
+        item: str,
+        time: str | None = None,
+        weight: str | None = None,
+        unknown: Unknown = "refuse",
+    ) -> tuple[Catalog, Frame, np.ndarray | None]:
+        """The rows of `frame` that can be events, with their Unix seconds [n]; the others rejected.
+
+        The catalogue comes back too: it may have gained items.
+        """
+        frame = self.with_ids(self.with_ids(frame, user), item)
+        frame, times = self.times(frame, time)
+        if weight is not None:
+            frame = self.numbers(frame, weight)
+            times = times if time is None else self.times(frame, time, quiet=True)[1]
+        catalog, kept = self.with_unknown(catalog, frame, item, unknown=unknown)
+        if len(kept) < len(frame) and times is not None:
+            times = times[np.isin(frame.rows, kept.rows)]
+        return catalog, kept, times
 
     def times(self, frame: Frame, column: str | None, *, quiet: bool = False) -> tuple[Frame, np.ndarray | None]:
         """`column` as Unix seconds, rows without a usable time rejected."""

@@ -83,6 +83,11 @@ class Rejects:
             pa.table([[file] * n, np.asarray(rows, np.int64), [column] * n, texts, problems], schema=SCHEMA)
         )
 
+    def restore(self, table: pa.Table) -> None:
+        """Take over what an earlier reading of the same files set aside (a `table`)."""
+        if table.num_rows:
+            self._parts.append(table)
+
     def table(self) -> pa.Table:
         """Everything set aside so far, by file and row."""
         if not self._parts:

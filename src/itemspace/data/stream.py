@@ -6,7 +6,7 @@ import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,51 @@ import pyarrow.parquet
 from itemspace.core.catalog import Catalog
 from itemspace.core.errors import DataError
 from itemspace.core.hashing import fingerprint
-from itemspace.core.ids import Ids, string_ids
-from itemspace.core.interactions import Interactions
-from itemspace.core.schema import ID_NAMES, Schema
+from itemspace.core.ids import Ids
+from itemspace.core.schema import ID_NAMES, SAMPLE_ROWS, Schema
 from itemspace.data.files import csv_header, csv_options, decoded, reject_ragged, typed
 from itemspace.data.frame import Frame
 from itemspace.data.jsons import jsonl_frame
 from itemspace.data.reader import Reading
 from itemspace.data.rejects import Rejects
-from itemspace.data.tables import LOG_IDS, log_columns
+from itemspace.data.tables import LOG_IDS
 
 CHUNK_ROWS = 65_536
+CHUNK_BYTES = 8 << 20
+"""About how much of a file a chunk holds at most, however long its texts are."""
 _CSV_BLOCK = 1 << 21
+_SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
+
+
+def can_stream(path: Path) -> bool:
+    """Whether `iter_tables` reads `path`: by its name, and for a folder by its holding Parquet parts."""
+    if path.is_dir():
+        return any(path.glob("*.parquet"))
+    return path.name.lower().removesuffix(".gz").endswith(_SUFFIXES)
+
+
+def unpacked_bytes(path: Path) -> int:
+    """About how large a file (or a folder of Parquet parts) is once unpacked; 0 where it cannot be told."""
+    try:
+        if path.is_dir() or path.name.lower().endswith((".parquet", ".pq")):
+            files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+            return sum(_decoded_bytes(pa.parquet.read_metadata(file)) for file in files)
+        return path.stat().st_size * (_PACKED if path.suffix == ".gz" else 1)
+    except (OSError, pa.ArrowInvalid):
+        return 0  # whoever reads it says what is wrong with it
+
+
+_PACKED = 4
+"""How much smaller gzip makes tables of text, about."""
+
+
+def _decoded_bytes(told: pa.parquet.FileMetaData) -> int:
+    return sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
 
 
 def iter_tables(path: str | Path, chunk_rows: int = CHUNK_ROWS, *, reading: Reading | None = None) -> Iterator[Frame]:
-    """A Parquet, CSV, TSV or JSONL file (or a folder of Parquet parts) as frames of at most `chunk_rows` rows.
+    """A Parquet, CSV, TSV or JSONL file (or a folder of Parquet parts) as frames of at most `chunk_rows` rows
+    and about `CHUNK_BYTES`.
 
     All chunks have the first one's columns and types; values that do not fit are rejected. Numbers written as text are
     float64, since a later chunk may hold a fraction. Memory: one chunk.
@@ -154,9 +183,15 @@ def _parquet(path: Path, chunk_rows: int) -> Iterator[Frame]:
             ) from None
         start = 1
         with opened:
-            for batch in opened.iter_batches(batch_size=chunk_rows, use_threads=False):
+            fitting = _rows_of_a_chunk(opened.metadata, chunk_rows)
+            for batch in opened.iter_batches(batch_size=fitting, use_threads=False):
                 yield Frame(pa.Table.from_batches([batch]), file.name, np.arange(start, start + batch.num_rows))
                 start += batch.num_rows
+
+
+def _rows_of_a_chunk(told: pa.parquet.FileMetaData, chunk_rows: int) -> int:
+    """How many rows make up `CHUNK_BYTES`, by what the file says of its decoded size."""
+    return max(1, min(chunk_rows, CHUNK_BYTES * told.num_rows // max(_decoded_bytes(told), 1)))
 
 
 def _csv(path: Path, chunk_rows: int, reading: Reading, delimiter: str) -> Iterator[Frame]:
@@ -187,11 +222,25 @@ def _csv(path: Path, chunk_rows: int, reading: Reading, delimiter: str) -> Itera
 def _jsonl(path: Path, chunk_rows: int, reading: Reading) -> Iterator[Frame]:
     with _opened(path) as handle:
         start = 0
-        while lines := list(islice(handle, chunk_rows)):
+        for lines in _line_chunks(handle, chunk_rows):
             data = b"".join(lines)
             if data.strip():
                 yield jsonl_frame(data, path.name, reading.rejects, start=start)
             start += len(lines)
+
+
+def _line_chunks(handle: io.BufferedReader, chunk_rows: int) -> Iterator[list[bytes]]:
+    """Lines in lists of at most `chunk_rows`, cut where one reaches `CHUNK_BYTES`."""
+    lines: list[bytes] = []
+    size = 0
+    for line in handle:
+        lines.append(line)
+        size += len(line)
+        if len(lines) == chunk_rows or size >= CHUNK_BYTES:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -207,7 +256,7 @@ class StreamedCatalog:
     """A catalogue that stays on disk: its IDs, schema and row assignment are in memory, its columns come in chunks.
 
     rows: int32 [records with an ID], the row of each in file order, -1 for a repeated ID that was rejected. Rows are
-    those `Catalog.from_table` gives the whole file.
+    those `Catalog.from_table` gives the whole file. size: bytes of all columns in memory, were they there.
     """
 
     path: Path
@@ -216,6 +265,7 @@ class StreamedCatalog:
     rows: np.ndarray
     reading: Reading
     chunk_rows: int = CHUNK_ROWS
+    size: int = 0
 
     @classmethod
     def open(cls, path: str | Path, *, chunk_rows: int = CHUNK_ROWS, reading: Reading | None = None) -> StreamedCatalog:
@@ -226,15 +276,17 @@ class StreamedCatalog:
             SchemaError: no ID column can be found in the first chunk.
         """
         path, reading = Path(path), reading or Reading()
-        schema: Schema | None = None
         parts: list[pa.Array] = []
         numbers: list[np.ndarray] = []
-        for frame in iter_tables(path, chunk_rows, reading=reading):
-            schema = schema or Schema.infer(frame.table, overrides=dict(reading.kinds))
+        size = 0
+        frames = iter_tables(path, chunk_rows, reading=reading)
+        head = _head(frames)
+        schema = Schema.infer(pa.concat_tables([frame.table for frame in head]), overrides=dict(reading.kinds))
+        for frame in chain(_drained(head), frames):
+            size += frame.table.nbytes
             frame = reading.with_ids(frame, schema.id)
             parts.append(frame.column(schema.id))
             numbers.append(frame.rows)
-        assert schema is not None
         externals = pa.concat_arrays(parts)
         found = Frame(
             pa.table({schema.id: externals, "": np.arange(len(externals))}), path.name, np.concatenate(numbers)
@@ -246,7 +298,7 @@ class StreamedCatalog:
         order = Ids.order(kept.column(schema.id), seed=reading.seed)
         rows = np.full(len(externals), -1, np.int32)
         rows[np.asarray(kept.column(""))[order]] = np.arange(len(order), dtype=np.int32)
-        return cls(path, schema, Ids(kept.column(schema.id).take(pa.array(order))), rows, reading, chunk_rows)
+        return cls(path, schema, Ids(kept.column(schema.id).take(pa.array(order))), rows, reading, chunk_rows, size)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -271,33 +323,18 @@ class StreamedCatalog:
         return fingerprint(self.ids.values, self.schema.to_json(), [chunk.fingerprint for chunk, _ in self.chunks()])
 
 
-def stream_interactions(
-    path: str | Path, items: Ids, *, chunk_rows: int = CHUNK_ROWS, reading: Reading | None = None
-) -> Interactions:
-    """A log larger than memory: users in one pass, events in a second; 16 to 24 bytes an event stay.
+def _head(frames: Iterator[Frame]) -> list[Frame]:
+    """The first frames: as many rows as a schema is guessed from, or a few chunks where rows are long."""
+    head: list[Frame] = []
+    while sum(map(len, head)) < SAMPLE_ROWS and sum(frame.table.nbytes for frame in head) < 2 * CHUNK_BYTES:
+        frame = next(frames, None)
+        if frame is None:
+            break
+        head.append(frame)
+    return head
 
-    Columns are found as in `read_tables`. Events of items not in `items` are rejected.
-    """
-    path, reading = Path(path), reading or Reading()
-    users: list[pa.Array] = []
-    for frame in iter_tables(path, chunk_rows, reading=replace(reading, rejects=Rejects.ignored(), notes=[])):
-        users.append(string_ids(frame.column(log_columns(frame, reading)["user"])).unique())
-    vocabulary = Ids.permuted(pa.concat_arrays(users), seed=reading.seed, kind="user")
-    del users
-    catalog = Catalog(pa.table({"item_id": items.values}), Schema({"item_id": "id"}), items)
-    parts: list[Interactions] = []
-    strict = replace(reading, unknown="refuse")
-    for frame in iter_tables(path, chunk_rows, reading=strict):
-        names = log_columns(frame, strict)
-        part = strict.interactions(
-            frame, catalog, user=names["user"], item=names["item"], time=names.get("time"), weight=names.get("weight"),
-            users=vocabulary, allow_empty=True,
-        )[1]  # fmt: skip
-        parts.append(part)
-    times, weights = ([getattr(p, name) for p in parts] for name in ("time", "weight"))
-    made = Interactions(
-        np.concatenate([p.user for p in parts]), np.concatenate([p.item for p in parts]), vocabulary, items,
-        None if times[0] is None else np.concatenate(times),
-        weight=None if weights[0] is None else np.concatenate(weights),
-    )  # fmt: skip
-    return made.sorted()
+
+def _drained(frames: list[Frame]) -> Iterator[Frame]:
+    """Each frame once; the list forgets it."""
+    while frames:
+        yield frames.pop(0)

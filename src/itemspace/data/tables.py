@@ -168,8 +168,7 @@ def read_tables(
     if log is not None:
         catalog, parts["interactions"] = _events(log, catalog, reading)
     if impressions is not None:
-        frame = load_table(Path(impressions), reading, keep=LOG_IDS)
-        catalog, parts["impressions"] = _shown(frame, catalog, reading)
+        catalog, parts["impressions"] = read_shown(Path(impressions), catalog, reading)
     # Judgments last: they carry rows alone, so the catalogue must not gain items after them.
     if queries is not None or judgments is not None:
         catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
@@ -217,7 +216,9 @@ def _events(log: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, An
     )  # fmt: skip
 
 
-def _shown(frame: Frame, catalog: Catalog, reading: Reading) -> tuple[Catalog, Impressions]:
+def read_shown(path: Path, catalog: Catalog, reading: Reading) -> tuple[Catalog, Impressions]:
+    """An impressions file: what was shown, where, and what came of it."""
+    frame = load_table(path, reading, keep=LOG_IDS)
     item = role(frame, "item", reading, required=True, prefer=catalog.schema.id)
     request = role(frame, "request", reading, required=True)
     position = role(frame, "position", reading, required=True)

@@ -26,6 +26,8 @@ from itemspace.encode.ngrams import counts
 from itemspace.encode.svd import randomized_svd
 
 _BITS = 20
+_CHARACTERS = 1 << 19
+"""Characters whose n-grams are counted at once: their hashes take some hundred bytes a character."""
 
 
 class LSAConfig(Config):
@@ -194,7 +196,7 @@ class LSAEncoder(Encoder):
             chunks: Iterator[Sequence[str]] = (texts[at : at + size] for at in range(0, len(texts), size))
         else:
             chunks = (item_texts(part, columns) for part in inputs.chunks(size))
-        for chunk in chunks:
+        for chunk in (part for texts in chunks for part in within(texts, _CHARACTERS)):
             yield counts(chunk, words=self.config.words, characters=self.config.characters, bits=_BITS)
 
     def _select(self, frequency: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,6 +209,17 @@ class LSAEncoder(Encoder):
         weights = np.log((1 + n) / (1 + frequency[buckets])) + 1
         weights = np.where(buckets >= 1 << (_BITS - 1), self.config.character_weight, 1.0) * weights
         return buckets.astype(np.int32), weights.astype(np.float32)
+
+
+def within(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
+    """`texts` in runs of about that many characters, so that long texts need no more memory than short ones."""
+    ends = np.cumsum([len(text) for text in texts])
+    start = 0
+    while start < len(texts):
+        reached = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, reached + characters, side="right")))
+        yield texts[start:stop]
+        start = stop
 
 
 def _weigh(found: sp.csr_matrix, table: np.ndarray, weights: np.ndarray) -> sp.csr_matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -20,6 +21,7 @@ from itemspace.core.selection import Selection
 from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
 from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
+from itemspace.index.lexical.external import write_postings
 from itemspace.index.lexical.limits import NO_LIMITS, Limits, slot_mask
 from itemspace.index.lexical.postings import Postings
 from itemspace.index.persist import read_header, write_header
@@ -95,6 +97,19 @@ class BM25Index(Index):
         postings.add(pending)
         self._rows, self._postings = held, postings
         return self
+
+    def build_into(self, folder: Path, chunks: Iterable[Any], *, ties: np.ndarray | None = None) -> None:
+        """`build` and `save` in one, for more text than memory holds: rows 0, 1, 2, ..., in chunks of a few megabytes.
+
+        This object stays as it was: open the folder.
+        """
+        given = iter(chunks)
+        first = next(given, None)
+        if first is None:
+            raise ContractError("an index needs at least one chunk of texts (it may be empty) to know its fields.")
+        postings = Postings.empty(tuple(_texts(first).fields), self.config)
+        write_postings(folder, postings, map(_texts, itertools.chain([first], given)), ties)
+        write_header(folder, "bm25", 1, config=self.config.model_dump(), fields=list(postings.fields))
 
     def search(self, queries: Any, k: int, within: Selection | None = None) -> Hits:
         check_k(k)

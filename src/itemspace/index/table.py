@@ -10,6 +10,7 @@ import numpy as np
 
 from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.growing import Growing
 from itemspace.index.rows import Allowed, RowMap, check_rows, grown
 from itemspace.index.scan import scan
 from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
@@ -31,13 +32,15 @@ class VectorTable:
 
     @classmethod
     def build(cls, chunks: Iterable[Any], rows: Iterable[np.ndarray] | None, ties: np.ndarray | None) -> VectorTable:
-        """A table of every chunk's vectors.
+        """A table of every chunk's vectors. One chunk is kept as it is, mapped or not; more than `growing.MEMORY` bytes in
+
+        several chunks go to a temporary file, so the vectors need not fit in memory.
 
         Raises:
             ContractError: not dense vectors, no chunk at all, a value that is not finite, or a row given twice.
             SpaceMismatchError: two chunks of different spaces.
         """
-        parts: list[np.ndarray] = []
+        held = Growing()
         numbers: list[np.ndarray] = []
         space: VectorSpace | None = None
         given = None if rows is None else iter(rows)
@@ -47,17 +50,15 @@ class VectorTable:
             if space is None:
                 space = chunk.space
             space.check(chunk.space, what="item")
-            parts.append(values)
+            held.add(values)
             own = np.arange(start, start + len(values)) if given is None else next(given)
             numbers.append(check_rows(own, len(values)))
             start += len(values)
         if space is None:
             raise ContractError("an index needs at least one chunk of vectors (it may be empty) to know its space.")
-        dtype = np.result_type(*parts)
-        values = parts[0] if len(parts) == 1 else np.concatenate(parts).astype(dtype, copy=False)
-        held = RowMap.empty()
-        held.append(check_rows(np.concatenate(numbers), len(values)), ties)
-        return cls(space, np.ascontiguousarray(values), held)
+        slots = RowMap.empty()
+        slots.append(check_rows(np.concatenate(numbers), start), ties)
+        return cls(space, held.values(), slots)
 
     def __len__(self) -> int:
         return self.rows.live

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from itemspace.core.artifacts import Artifact
 from itemspace.core.config import load_object
 from itemspace.core.contracts import Recommender
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import ArtifactError, DataError
+from itemspace.core.errors import ArtifactError, ContractError, DataError
 from itemspace.core.files import FileLock
 from itemspace.core.hashing import fingerprint
+from itemspace.core.interactions import Interactions
+from itemspace.core.keeping import name_part
 from itemspace.core.plugins import find
 from itemspace.core.seeding import derive
 from itemspace.core.vectors import Dense
+from itemspace.data.staged import BATCH_BYTES, IDS, ITEMS, MappedCatalog, rows_within, write_ids, write_items
+from itemspace.data.table_files import TableFiles
 from itemspace.encode.cache import encode_catalog
 from itemspace.recipe import Recipe
 from itemspace.space import parts
@@ -32,6 +37,9 @@ from itemspace.space.histories import Histories
 from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
 
 CHUNK = 50_000
+EVENTS = 200_000
+WORDS_IN_MEMORY, WORDS_AT_ONCE = 64 << 20, 4 << 20
+"""Bytes of text from which words are indexed through runs on disk, and how much of it is read at once."""
 VECTORS = "text"
 """The name under which the store keeps the vectors of items' words."""
 
@@ -65,26 +73,8 @@ class Build:
                 hint="Name the columns with words (text = [...] in the recipe), or give interactions.",
             )
 
-    def run(self, *, replace: bool) -> None:
-        """Build, or go on with a killed build of the same data and recipe.
-
-        Raises:
-            ArtifactError: something else is at `path`, or a Space is and `replace` is not given.
-        """
-        if (self.path / "CURRENT").exists() and not replace:
-            raise ArtifactError(
-                f"{self.path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
-                "(the old one answers until the new one is complete), or choose another path."
-            )
-        artifact = Artifact.create(self.path, type=TYPE, format=FORMAT, beside=BESIDE)
-        lock = FileLock(self.path / "BUILDING", what=f"{self.path}")
-        lock.acquire()
-        try:
-            self._run(artifact)
-        finally:
-            lock.release()
-
-    def _run(self, artifact: Artifact) -> None:
+    def run(self, artifact: Artifact) -> None:
+        """Build, or go on with a killed build of the same data and recipe. The caller holds the place (`claimed`)."""
         stages = Stages(self.path / "stages" / self.key, self.say)
         manifest: dict[str, Any] = {
             "recipe": self.recipe.to_toml_dict(),
@@ -146,64 +136,58 @@ class Build:
         parts.save_part(encoder.fit(self.readable, rng=derive(self.recipe.seed, "encoder")), to)
 
     def _encode(self, encoder: Path, to: Path) -> None:
-        made = encode_catalog(parts.open_part(encoder), self.readable)
-        if not isinstance(made, Dense):
-            raise ArtifactError(f"a Space keeps one vector per item; this encoder makes {type(made).__name__}.")
-        np.save(to / "vectors.npy", made.values)
+        """The vectors of all items, written as they are made."""
+        try:
+            encode_catalog(parts.open_part(encoder), self.readable, out=to / "vectors.npy")
+        except ContractError as error:
+            raise ArtifactError(f"a Space keeps one vector per item: {error}") from None
 
     def _write_store(self, to: Path, vectors: Path | None) -> None:
         store_class = find("stores", self.recipe.store.name)
         catalog = self.data.catalog
-        values = None if vectors is None else np.load(vectors / "vectors.npy", mmap_mode="r")
         config = store_class.config_class().parse(self.recipe.store.options)
         with store_class.create(
             to / "store", items_schema=catalog.table.schema, id_column=catalog.schema.id, config=config
         ) as store:
-            for start in range(0, len(catalog), CHUNK):
-                rows = np.arange(start, min(start + CHUNK, len(catalog)), dtype=np.int32)
-                part = None if values is None else {VECTORS: np.asarray(values[start : start + CHUNK])}
-                store.put_items(rows, catalog.table.slice(start, CHUNK), vectors=part)
-            for events in self._events():
-                store.append_events(events)
+            store.load_items((_counted(start, part), part) for start, part in pieces(catalog.table))
+            if vectors is not None:
+                values = np.load(vectors / "vectors.npy", mmap_mode="r")
+                step = max(1, BATCH_BYTES // (values.itemsize * values.shape[1]))
+                cuts = [(start, values[start : start + step]) for start in range(0, len(values), step)]
+                store.load_vectors(VECTORS, ((_counted(start, part), np.asarray(part)) for start, part in cuts))
+            if self.data.interactions is not None:
+                store.load_events(_events(self.data.interactions))
 
     def _keep_catalog(self, to: Path) -> None:
         """The items as the store first has them, so that opening maps a file instead of scanning the store."""
-        table = self.data.catalog.table
-        with pa.ipc.new_file(to / "items.arrow", table.schema) as writer:
-            writer.write_table(table, max_chunksize=CHUNK)
-
-    def _events(self) -> list[pa.Table]:
-        log = self.data.interactions
-        if log is None or len(log) == 0:
-            return []
-        names = pa.array(log.events, pa.large_string()) if log.event is not None else None
-        columns: dict[str, Any] = {
-            "user": log.users.values.take(pa.array(log.user)),
-            "item": log.items.values.take(pa.array(log.item)),
-        }
-        if log.time is not None:
-            columns["time"] = pa.array(log.time, pa.int64())
-        if names is not None:
-            columns["event"] = names.take(pa.array(log.event))
-        if log.weight is not None:
-            columns["weight"] = pa.array(log.weight, pa.float32())
-        return [pa.table(columns)]
+        catalog = self.data.catalog
+        if isinstance(catalog, MappedCatalog):
+            adopt(catalog.folder, to, only=(ITEMS, IDS))
+        else:
+            write_items([catalog.table], to)
+            write_ids(catalog.ids, to)
 
     def _index_vectors(self, encoder: Path, vectors: Path, to: Path) -> None:
         space = parts.open_part(encoder).space
         index = parts.make_index(self.recipe, len(self.data.catalog))
         values = np.load(vectors / "vectors.npy", mmap_mode="r")
-        index.build(
-            Dense(values, space).chunks(), ties=self.data.catalog.ids.ties, rng=derive(self.recipe.seed, "index")
-        )
+        # One piece: the index takes the mapped file as it is instead of joining copies of its chunks.
+        index.build([Dense(values, space)], ties=self.data.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
         parts.save_part(index, to)
 
     def _index_words(self, to: Path) -> None:
         made = parts.make_words(self.recipe, self.columns)
         assert made is not None
         fields, index = made
-        chunks = (fields.encode(part, role="item") for part in self.data.catalog.chunks(CHUNK))
-        index.build(chunks, ties=self.data.catalog.ids.ties)
+        catalog = self.readable
+        ties = catalog.ids.ties
+        into = getattr(index, "build_into", None)
+        if into is not None and catalog.table.nbytes > WORDS_IN_MEMORY:
+            step = rows_within(catalog.table, WORDS_AT_ONCE)
+            into(to, (fields.encode(part, role="item") for part in catalog.chunks(step)), ties=ties)
+            name_part(index, to)
+            return
+        index.build((fields.encode(part, role="item") for part in catalog.chunks(CHUNK)), ties=ties)
         parts.save_part(index, to)
 
     def _fit_recommender(self, to: Path) -> None:
@@ -256,3 +240,65 @@ class Build:
         for store in (self.path / "stores").iterdir():
             if store.name not in used:
                 shutil.rmtree(store, ignore_errors=True)
+
+
+@contextmanager
+def claimed(path: Path, *, replace: bool) -> Iterator[Artifact]:
+    """The artifact at `path`, held for one build.
+
+    Raises:
+        ArtifactError: something else is at `path`, or a Space is and `replace` is not given.
+    """
+    if (path / "CURRENT").exists() and not replace:
+        raise ArtifactError(
+            f"{path} is a Space already. Build with replace=True (--replace) to make a new generation of it "
+            "(the old one answers until the new one is complete), or choose another path."
+        )
+    artifact = Artifact.create(path, type=TYPE, format=FORMAT, beside=BESIDE)
+    lock = FileLock(path / "BUILDING", what=f"{path}")
+    lock.acquire()
+    try:
+        yield artifact
+    finally:
+        lock.release()
+
+
+def build_streamed(files: TableFiles, path: Path, recipe: Recipe, say: Say, *, replace: bool) -> None:
+    """Build from files that may be larger than memory: the catalogue is brought into row order on disk first."""
+    with claimed(path, replace=replace) as artifact:
+        stages = Stages(path / "stages" / f"items-{files.key()}", say)
+        staged = stages.folder("items", "reading the items", files.stage)
+        Build(files.dataset(staged), path, recipe, say).run(artifact)
+        stages.clear()
+
+
+def pieces(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """A table of any size in slices of about `BATCH_BYTES`, with the row each begins at."""
+    start = 0
+    for batch in table.to_batches():
+        step = rows_within(pa.Table.from_batches([batch]))
+        for at in range(0, batch.num_rows, step):
+            yield start + at, pa.Table.from_batches([batch.slice(at, step)])
+        start += batch.num_rows
+
+
+def _counted(start: int, part: pa.Table | np.ndarray) -> np.ndarray:
+    return np.arange(start, start + len(part), dtype=np.int32)
+
+
+def _events(log: Interactions) -> Iterator[pa.Table]:
+    """Events with their external IDs, a piece at a time."""
+    names = pa.array(log.events, pa.large_string()) if log.event is not None else None
+    for start in range(0, len(log), EVENTS):
+        part = slice(start, start + EVENTS)
+        columns: dict[str, Any] = {
+            "user": log.users.values.take(pa.array(log.user[part])),
+            "item": log.items.values.take(pa.array(log.item[part])),
+        }
+        if log.time is not None:
+            columns["time"] = pa.array(log.time[part], pa.int64())
+        if names is not None and log.event is not None:
+            columns["event"] = names.take(pa.array(log.event[part]))
+        if log.weight is not None:
+            columns["weight"] = pa.array(log.weight[part], pa.float32())
+        yield pa.table(columns)

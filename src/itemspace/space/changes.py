@@ -13,10 +13,11 @@ from itemspace.core.catalog import Catalog, conform
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, SchemaError, nearest, shown
 from itemspace.core.ids import Ids, string_ids
-from itemspace.core.interactions import Interactions
+from itemspace.core.taking import take_rows
 from itemspace.core.vectors import Dense
 from itemspace.data.columns import unix_seconds
 from itemspace.space.build import VECTORS
+from itemspace.space.events import interactions_of
 from itemspace.space.given import load_impressions, load_queries
 from itemspace.space.given_rows import as_table
 from itemspace.space.live import Live
@@ -77,7 +78,7 @@ def update(live: Live, store: Store, items: Any) -> int:
     if not set(changed) & set(live.columns):
         store.update_items(rows, part.select(changed))
         return len(rows)
-    whole = catalog.table.take(pa.array(rows))
+    whole = take_rows(catalog.table, rows)
     for name in changed:
         whole = whole.set_column(whole.column_names.index(name), wanted.field(name), part.column(name))
     store.put_items(rows, whole, vectors=_vectors(live, Catalog(whole, catalog.schema, Ids(names))))
@@ -208,23 +209,8 @@ def _vectors(live: Live, items: Catalog) -> dict[str, np.ndarray | None] | None:
 
 def dataset_of(live: Live, store: Store, *, name: str) -> Dataset:
     """The Space's items, events, queries, judgments and impressions as a dataset."""
-    catalog, log = live.catalog, store.events()
-    interactions = None
-    if log.num_rows:
-        keep = catalog.ids.find(log.column("item")) >= 0
-        log = log.filter(pa.array(keep))
-        timed = log.column("time").null_count == 0
-        event = log.column("event")
-        weight = log.column("weight")
-        interactions = Interactions.from_columns(
-            log.column("user"),
-            log.column("item"),
-            items=catalog.ids,
-            time=np.asarray(log.column("time"), np.int64) if timed else None,
-            event=None if event.null_count else event,
-            weight=None if weight.null_count else np.asarray(weight, np.float32),
-            seed=live.recipe.seed,
-        )
+    catalog = live.catalog
+    interactions = interactions_of(store, catalog.ids, seed=live.recipe.seed)
     judged = load_queries(live.given, catalog.ids)
     return Dataset(
         catalog,

@@ -23,11 +23,13 @@ from itemspace.core.hits import Hits
 from itemspace.core.plugins import find
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import History, Requests
+from itemspace.core.taking import take_rows
+from itemspace.data.table_files import TableFiles, found_at
 from itemspace.recipe import Recipe
 from itemspace.search import FacetRequest, PageRequest, answer
 from itemspace.space import asked as given
 from itemspace.space import changes, reasons
-from itemspace.space.build import Build
+from itemspace.space.build import Build, build_streamed, claimed
 from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
@@ -84,7 +86,7 @@ class Space:
     @classmethod
     def build(
         cls,
-        data: Dataset,
+        data: Dataset | TableFiles | str | Path,
         *,
         path: str | Path,
         recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
@@ -94,7 +96,8 @@ class Space:
     ) -> Self:
         """Build a Space at `path` and open it. Killed, it goes on where it stopped when called again.
 
-        recipe: a TOML file, a mapping, or None for the defaults. system: the slug of a published system to serve.
+        data: a dataset, or the path of an items file or a folder that `Dataset.read` knows (`TableFiles` names several
+        files). Files larger than memory are streamed: see `TableFiles`. recipe: a TOML file, a mapping, or None for the defaults. system: the slug of a published system to serve.
         replace: make a new generation of a Space that is already there; the old one answers until the new is complete.
         say: called with a line per step.
 
@@ -103,14 +106,21 @@ class Space:
             ArtifactError: `path` is taken, or another process builds there.
         """
         plan, home = Recipe.load(recipe), as_path(path)
-        if not isinstance(data, Dataset):
+        if isinstance(data, (str, Path)):
+            data = found_at(data)
+        if not isinstance(data, (Dataset, TableFiles)):
             raise RequestError(
-                f"a Space is built from a Dataset, got {type(data).__name__}. Read one: Dataset.read(folder), or "
-                "read_tables(items_file) from itemspace.data.tables."
+                f"a Space is built from a Dataset or a path, got {type(data).__name__}. Read one: Dataset.read(folder), "
+                "or read_tables(items_file) from itemspace.data.tables."
             )
         if system is not None:
             plan = Recipe.load(plan.to_toml_dict() | {"system": system})
-        Build(data, home, plan, say).run(replace=replace)
+        if isinstance(data, TableFiles) and data.streamed:
+            build_streamed(data, home, plan, say, replace=replace)
+            return cls.open(path)
+        build = Build(data.read() if isinstance(data, TableFiles) else data, home, plan, say)
+        with claimed(home, replace=replace) as artifact:
+            build.run(artifact)
         return cls.open(path)
 
     @classmethod
@@ -437,7 +447,7 @@ class Space:
         for name in columns or ():
             catalog.schema[name]
         table = catalog.table.select(list(columns)) if columns is not None else catalog.table
-        return table.take(pa.array(list(rows), pa.int64())).to_pylist()
+        return take_rows(table, np.asarray(rows, np.int64)).to_pylist()
 
     def shown_columns(self) -> list[str]:
         """The few columns a person wants beside an ID: what it is called, of which kind, at what price."""

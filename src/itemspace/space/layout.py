@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 TYPE = "space"
@@ -74,10 +74,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def adopt(source: Path, target: Path) -> None:
-    """Put a finished step's files into a generation: hard links where the file system has them, else copies."""
+def adopt(source: Path, target: Path, only: Collection[str] | None = None) -> None:
+    """Put a finished step's files into a generation: hard links where the file system has them, else copies.
+
+    only: the names of the files to take; by default all.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    for path in source.rglob("*"):
+    for path in source.rglob("*") if only is None else [source / name for name in only]:
         place = target / path.relative_to(source)
         if path.is_dir():
             place.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from itemspace.core.ids import Ids, string_ids
 from itemspace.core.keeping import follow
 from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
+from itemspace.core.taking import replaced_values, take_values
 from itemspace.core.vectors import Dense
+from itemspace.data.staged import IDS, ITEMS, mapped_ids, mapped_table
 from itemspace.encode.fields import TextFields
 from itemspace.index.flat import FlatIndex
 from itemspace.recipe import Recipe
@@ -31,6 +34,8 @@ from itemspace.space.histories import Histories
 from itemspace.space.tuning import stated
 from itemspace.store.contract import Store
 
+SMALL_PIECE, MOST_PIECES = 1_000, 64
+"""Pieces of at most this many rows come of additions; this many of them are kept before they are joined."""
 _UNREADABLE = (ArtifactError, OSError, ValueError, KeyError, SpaceMismatchError)
 
 
@@ -145,18 +150,22 @@ class Live:
     def _rebuild_dense(self, store: Store) -> Index:
         assert self.encoder is not None
         index = parts.make_index(self.recipe, len(self.catalog))
-        rows, values = store.vectors(VECTORS)
-        known = rows < len(self.catalog)  # what was added since comes with the changes
-        rows, values = rows[known], values[known]
-        chunks = Dense(values, self.encoder.space).chunks(CHUNK)
-        places = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        size = len(self.catalog)  # what was added since comes with the changes
+        return self._filled(index, store, size)
+
+    def _filled(self, index: Index, store: Store, size: int) -> Index:
+        """`index` built from the store's vectors of the first `size` rows, a chunk in memory at a time."""
+        assert self.encoder is not None
+        space = self.encoder.space
+        found = ((rows[rows < size], values[rows < size]) for rows, values in store.scan_vectors(VECTORS))
+        first = next(found, (np.zeros(0, np.int32), np.zeros((0, space.dimension), np.float32)))
+        left, right = itertools.tee(itertools.chain([first], found))  # read in step: one chunk is held
+        chunks, places = (Dense(values, space) for _, values in left), (rows for rows, _ in right)
         return index.build(chunks, places, ties=self.catalog.ids.ties, rng=derive(self.recipe.seed, "index"))
 
     def exact_index(self, store: Store) -> Index:
         """The vectors as they are now, in an exhaustive index."""
-        assert self.encoder is not None
-        rows, values = store.vectors(VECTORS)
-        return FlatIndex().build([Dense(values, self.encoder.space)], [rows], ties=self.catalog.ids.ties)
+        return self._filled(FlatIndex(), store, len(self.catalog))
 
     def _rebuild_words(self, fresh: tuple[TextFields, Index]) -> Index:
         fields, index = fresh
@@ -170,16 +179,15 @@ class Live:
 def _first_catalog(folder: Path, store: Store, schema: Schema) -> Catalog:
     """The items as they were built, mapped from the generation; read from the store where that file is damaged."""
     try:
-        with pa.memory_map(str(folder / "items.arrow")) as source:
-            table = pa.ipc.open_file(source).read_all()
-        alive = None
+        table, alive = mapped_table(folder / ITEMS), None
+        ids = mapped_ids(folder) if (folder / IDS).exists() else Ids(string_ids(table.column(schema.id)))
     except (OSError, pa.ArrowInvalid) as error:
         warnings.warn(f"{folder} cannot be read ({error}); reading the items from the store.", stacklevel=4)
         rows, live, table = store.items()
         if not np.array_equal(rows, np.arange(len(rows))):
             raise ArtifactError(f"{folder}: the store's rows are not consecutive; restore a snapshot.") from None
         alive = None if live.all() else live
-    ids = Ids(string_ids(table.column(schema.id)))
+        ids = Ids(string_ids(table.column(schema.id)))
     return Catalog(table, schema, ids, alive)
 
 
@@ -194,15 +202,12 @@ def merged(catalog: Catalog, rows: np.ndarray, live: np.ndarray, table: pa.Table
     kept = catalog.table
     if len(old):
         replaced = table.take(pa.array(old))
-        at = np.arange(len(catalog))
-        at[rows[old]] = len(catalog) + np.arange(len(old))
         columns = []
         for name in kept.column_names:
             before, after = kept.column(name), replaced.column(name)
-            if before.take(pa.array(rows[old])).equals(after):
-                columns.append(before)  # an update of price and stock leaves the long texts where they are
-            else:
-                columns.append(pa.chunked_array([*before.chunks, *after.chunks], before.type).take(pa.array(at)))
+            # An update of price and stock leaves the long texts where they are.
+            same = take_values(before, rows[old]).equals(after)
+            columns.append(before if same else replaced_values(before, rows[old], after))
         kept = pa.table(columns, schema=kept.schema)
     alive = np.ones(size, bool)
     alive[: len(catalog)] = True if catalog.live is None else catalog.live
@@ -210,11 +215,22 @@ def merged(catalog: Catalog, rows: np.ndarray, live: np.ndarray, table: pa.Table
     ids = catalog.ids
     if len(new):
         tail = table.take(pa.array(new))
-        kept = pa.concat_tables([kept, tail])
-        if kept.column(0).num_chunks > 64:
-            kept = kept.combine_chunks()
+        kept = with_tail(kept, tail)
         ids = ids.extended(tail.column(catalog.schema.id).combine_chunks().cast(pa.large_string()))
     return replace(catalog, table=kept, ids=ids, live=None if alive.all() else alive)
+
+
+def with_tail(kept: pa.Table, tail: pa.Table) -> pa.Table:
+    """`kept` followed by new rows, its small last pieces joined where they have become many; large ones stay mapped."""
+    whole = pa.concat_tables([kept, tail])
+    columns = []
+    for column in whole.columns:
+        chunks = column.chunks
+        small = next((at for at in range(len(chunks), 0, -1) if len(chunks[at - 1]) > SMALL_PIECE), 0)
+        if len(chunks) - small > MOST_PIECES:
+            chunks = [*chunks[:small], pa.concat_arrays(chunks[small:])]
+        columns.append(pa.chunked_array(chunks, column.type))
+    return pa.table(columns, schema=whole.schema)
 
 
 def _open_or(folder: Path, rebuild: Callable[[], Any], what: str) -> Any:

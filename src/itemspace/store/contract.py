@@ -7,7 +7,7 @@ of it is visible. Rows are the caller's: the store remembers what each row holds
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +158,27 @@ class Store(Component, ABC):
             DataError: a value that does not fit, lengths that differ, or a row given twice.
         """
 
+    def load_items(self, parts: Iterable[tuple[np.ndarray, pa.Table]]) -> int:
+        """`put_items` of more than memory holds: rows and tables in pieces, no row in two of them. Returns the version.
+
+        A store that can makes one write of it; otherwise each piece is one.
+        """
+        for rows, table in parts:
+            self.put_items(rows, table)
+        return self.version
+
+    def load_vectors(self, name: str, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+        """`put_vectors` of more than memory holds, in pieces as `load_items`."""
+        for rows, values in parts:
+            self.put_vectors(name, rows, values)
+        return self.version
+
+    def load_events(self, parts: Iterable[pa.Table]) -> int:
+        """`append_events` of more than memory holds, in pieces, in order."""
+        for table in parts:
+            self.append_events(table)
+        return self.version
+
     @abstractmethod
     def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
         """Change some columns of known items, leaving other columns and vectors alone. Returns the new version.
@@ -222,6 +243,12 @@ class Store(Component, ABC):
     @abstractmethod
     def events(self, since: int = 0) -> pa.Table:
         """Events acknowledged after version `since`, in the order they were appended, with their `_version`."""
+
+    def scan_events(self, batch_rows: int = 262_144) -> Iterator[pa.Table]:
+        """`events` in pieces of at most `batch_rows`, in the order they were appended."""
+        table = self.events()
+        for start in range(0, table.num_rows, batch_rows):
+            yield table.slice(start, batch_rows)
 
     @abstractmethod
     def changes(self, since: int) -> Changes:

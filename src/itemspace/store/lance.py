@@ -6,7 +6,7 @@ Choose it unless a database is to be shared over a network. See `commits` for ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,21 @@ from itemspace.store.columns import (
 )
 from itemspace.store.commits import Commit, check_key
 from itemspace.store.contract import EVENT_SCHEMA, Changes, StoreConfig
+from itemspace.store.loading import Given, stamped_events
 from itemspace.store.recent import SMALL, Recent
-from itemspace.store.tables import LIVE, PUT, ROW, VERSION, Pinned, Tables, array_of, matrix_of, newest, vector_table
+from itemspace.store.tables import (
+    LIVE,
+    PUT,
+    ROW,
+    VERSION,
+    Pinned,
+    Tables,
+    array_of,
+    matrix_of,
+    newest,
+    read_from,
+    vector_table,
+)
 from itemspace.store.transactions import EVENTS, ITEMS, VECTORS, Transactional
 from itemspace.store.upkeep import all_entries, first_events, keep_seconds, prune_log, restamp, rolled_back
 
@@ -80,6 +93,23 @@ class LanceStore(Transactional):
             for name, values in given.items():
                 commit = self._append_vectors(commit, name, rows, values)
             return self._commit_items(commit, self._entries(rows, table, commit.version))
+
+    def load_items(self, parts: Iterable[tuple[np.ndarray, pa.Table]]) -> int:
+        given = Given()
+        with self._transaction() as base:
+            commit = base.next()
+            reader = read_from(
+                self._entries(given.new(rows, table.num_rows), self._conformed(table), commit.version)
+                for rows, table in parts
+            )
+            return self.version if reader is None else self._loaded(commit, ITEMS, reader)
+
+    def _conformed(self, table: pa.Table) -> pa.Table:
+        return conform_items(table, self._schema, self._id_column)
+
+    def _loaded(self, commit: Commit, name: str, reader: pa.RecordBatchReader) -> int:
+        self._forget()
+        return self._commit(self._append(commit, name, reader))
 
     def update_items(self, rows: np.ndarray, table: pa.Table) -> int:
         rows = checked_rows(rows, table.num_rows)
@@ -190,6 +220,22 @@ class LanceStore(Transactional):
             values = values.astype(kept.value_type.to_pandas_dtype(), copy=False)
         return self._append(commit, VECTORS + name, vector_table(rows, values, commit.version))
 
+    def load_vectors(self, name: str, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+        check_key(name)
+        if VECTORS + name in self._now().tables:
+            return super().load_vectors(name, parts)
+        given = Given()
+        with self._transaction() as base:
+            commit = base.next()
+
+            def entries(rows: np.ndarray, values: np.ndarray) -> pa.Table:
+                self._check_rows(base, rows)
+                matrix = checked_matrix(name, values, len(rows))
+                return vector_table(given.new(rows, len(matrix)), matrix, commit.version)
+
+            reader = read_from(entries(rows, values) for rows, values in parts)
+            return self.version if reader is None else self._loaded(commit, VECTORS + name, reader)
+
     def vectors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         commit = self._now()
         pinned, within = self._live_vectors(commit, name)
@@ -241,11 +287,41 @@ class LanceStore(Transactional):
             return self.version
         with self._transaction() as base:
             commit = base.next(events=base.events + table.num_rows)
-            n = table.num_rows
-            extra = [np.full(n, commit.version, np.int64), np.arange(base.events, base.events + n, dtype=np.int64)]
-            table = table.append_column(VERSION, pa.array(extra[0]))
-            table = table.append_column(pa.field("_sequence", pa.int64()), pa.array(extra[1]))
+            table = stamped_events(table, commit.version, base.events)
             return self._commit(self._append(commit, EVENTS, table))
+
+    def load_events(self, parts: Iterable[pa.Table]) -> int:
+        with self._transaction() as base:
+            commit, count = base.next(), base.events
+
+            def stamped(table: pa.Table) -> pa.Table:
+                nonlocal count
+                made = stamped_events(conform_events(table), commit.version, count)
+                count += table.num_rows
+                return made
+
+            reader = read_from(stamped(part) for part in parts)
+            if reader is None:
+                return self.version
+            return self._commit(replace(self._append(commit, EVENTS, reader), events=count))
+
+    def scan_events(self, batch_rows: int = 262_144) -> Iterator[pa.Table]:
+        commit = self._now()
+        pinned = self._pin(commit, EVENTS)
+        if pinned is None:
+            return
+        names = [*EVENT_SCHEMA.names, "_version"]
+        due = 0
+        for table in pinned.in_order([*names, "_sequence"], batch_rows):
+            order = array_of(table, "_sequence")
+            if not np.array_equal(order, np.arange(due, due + len(order))):
+                break  # upkeep has moved some: the rest is looked up by number
+            due += len(order)
+            yield table.select(names)
+        for start in range(due, commit.events, batch_rows):
+            where = f"_sequence >= {start} AND _sequence < {start + batch_rows}"
+            table = pinned.read([*names, "_sequence"], where)
+            yield table.take(pa.array(np.argsort(array_of(table, "_sequence")))).select(names)
 
     def events(self, since: int = 0) -> pa.Table:
         pinned = self._pin(self._now(), EVENTS)

@@ -89,6 +89,14 @@ class Pinned:
         query = self._handle.take_row_ids(ids.tolist())
         return self._answer(query if columns is None else query.select(columns))
 
+    def in_order(self, columns: list[str], batch_rows: int) -> Iterator[pa.Table]:
+        """Entries as they were appended, `batch_rows` at a time; for logs that are never rewritten."""
+        try:
+            for batch in self._handle.search().select(columns).limit(None).to_batches(batch_rows):
+                yield pa.Table.from_batches([batch])
+        except (RuntimeError, OSError) as error:
+            raise damaged(self.place, error) from error
+
     def _answer(self, query: Any) -> pa.Table:
         try:
             return query.to_arrow()
@@ -196,8 +204,11 @@ class Tables:
             found[name] = head.version
         return found
 
-    def append(self, name: str, table: pa.Table, *, fresh: bool) -> int:
-        """Append entries and return the table's new version; `fresh` starts the table anew."""
+    def append(self, name: str, table: pa.Table | pa.RecordBatchReader, *, fresh: bool) -> int:
+        """Append entries and return the table's new version; `fresh` starts the table anew. A reader is written as it
+
+        is read, so what it brings need not fit in memory.
+        """
         if not fresh:
             self.head(name).add(table)
         elif self.exists(name):
@@ -289,6 +300,20 @@ def matrix_of(table: pa.Table, name: str = "vector") -> np.ndarray:
         out[start : start + len(chunk)] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, d)
         start += len(chunk)
     return out
+
+
+def read_from(parts: Iterator[pa.Table]) -> pa.RecordBatchReader | None:
+    """Tables of one schema as a reader that asks for them one after another; None where there are none."""
+    first = next(parts, None)
+    if first is None:
+        return None
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from first.to_batches()
+        for part in parts:
+            yield from part.cast(first.schema).to_batches()
+
+    return pa.RecordBatchReader.from_batches(first.schema, batches())
 
 
 def vector_table(rows: np.ndarray, values: np.ndarray, version: int) -> pa.Table:

@@ -161,7 +161,7 @@ class Transactional(Store):
             raise
         return commit
 
-    def _append(self, commit: Commit, name: str, table: pa.Table) -> Commit:
+    def _append(self, commit: Commit, name: str, table: pa.Table | pa.RecordBatchReader) -> Commit:
         """Append to a table; the commit to come names the result."""
         fresh = name not in commit.tables
         self._heads[name] = self._tables.append(name, table, fresh=fresh)

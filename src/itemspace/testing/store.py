@@ -213,6 +213,36 @@ class StoreContract:
             for i in range(40):
                 store.append_events(pa.table({"user": ["u", "w"], "item": [f"{i}", f"{i}b"]}))
             assert store.events().column("item").to_pylist() == [x for i in range(40) for x in (f"{i}", f"{i}b")]
+            scanned = list(store.scan_events(7))
+            assert max(part.num_rows for part in scanned) <= 7
+            assert pa.concat_tables(scanned).to_pylist() == store.events().to_pylist()
+
+    def test_what_is_loaded_in_pieces_is_what_was_put_at_once(self, store: Store) -> None:
+        assert list(store.scan_events()) == []
+        cuts = [rows(*range(start, start + 40)) for start in (0, 40, 80)]
+        values = np.random.default_rng(0).standard_normal((120, 5)).astype(np.float32)
+        log = pa.table({"user": [f"u{i}" for i in range(120)], "item": [f"i{i}" for i in range(120)]})
+        store.load_items((at, some_items(at.tolist())) for at in cuts)
+        store.load_vectors("a", ((at, values[at]) for at in cuts))
+        version = store.load_events(log.slice(start, 50) for start in (0, 50, 100))
+        assert store.version == version
+        at, live, table = store.items()
+        np.testing.assert_array_equal(at, np.arange(120))
+        assert live.all()
+        assert table.to_pylist() == some_items(list(range(120))).to_pylist()
+        np.testing.assert_array_equal(store.vectors("a")[1], values)
+        assert store.events().select(["user", "item"]).to_pylist() == log.to_pylist()
+        assert store.load_items(iter(())) == version
+        store.update_items(rows(7), pa.table({"price": [3.5]}))
+        store.append_events(log.slice(0, 1))
+        assert store.events().column("item").to_pylist() == [*log.column("item").to_pylist(), "i0"]
+
+    def test_a_load_that_fails_leaves_nothing(self, store: Store) -> None:
+        before = store.put_items(rows(0), some_items([0]))
+        with pytest.raises((DataError, RuntimeError, OSError), match="given twice"):
+            store.load_items((rows(1, 2), some_items([1, 2])) for _ in range(2))
+        if store.version == before:
+            assert len(store.items()[0]) == 1
 
     def test_meta(self, store: Store) -> None:
         assert store.meta("recipe") is None

@@ -28,21 +28,26 @@ class TablesReader(Reader):
     @classmethod
     def matches(cls, path: Path) -> bool:
         if path.is_dir():
-            found = _parts(path)
+            found = parts_of(path)
             return "items" in found or "interactions" in found
         return is_table(path)
 
     def read(self, path: Path, reading: Reading) -> Dataset:
         if path.is_dir():
-            parts = _parts(path)
+            parts = parts_of(path)
             made = read_tables(parts.pop("items", None), reading=reading, **parts)
             return type(made)(**{**made.__dict__, "name": path.name})
-        if path.stem.split(".")[0].lower() in _PARTS["interactions"]:
+        if is_log(path):
             return read_tables(interactions=path, reading=reading)
         return read_tables(path, reading=reading)
 
 
-def _parts(folder: Path) -> dict[str, Path]:
+def is_log(path: Path) -> bool:
+    """Whether a single file is named like a log of events."""
+    return path.stem.split(".")[0].lower() in _PARTS["interactions"]
+
+
+def parts_of(folder: Path) -> dict[str, Path]:
     """Part -> file; the first name in `_PARTS` that exists wins."""
     files = {path.name.lower(): path for path in sorted(folder.iterdir()) if is_table(path)}
     found: dict[str, Path] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from itemspace.core.extras import require
 from itemspace.core.ragged import Ragged
 from itemspace.core.vectors import Texts
+from itemspace.index.growing import room
 from itemspace.index.lexical.analyze import Analyzer
 from itemspace.index.lexical.asked import Asked, Found
 from itemspace.index.lexical.best import nothing
@@ -135,7 +136,7 @@ class Postings:
     def _replace(self, at: int, segment: Segment) -> None:
         """`segment` in place of the segments from `at` on, its impacts unknown."""
         self.segments[at:] = [segment]
-        self._impacts[at:] = [np.empty(len(segment), np.float32)]
+        self._impacts[at:] = [room(len(segment), np.float32)]
         self._fresh[at:] = [np.zeros(len(segment.terms), np.int64)]
 
     def _count(self, slots: np.ndarray, sign: int) -> None:

@@ -1,0 +1,53 @@
+"""Rows of tables in pieces: as Arrow's own take has them, without joining the pieces."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itemspace.core.hashing import fingerprint
+from itemspace.core.taking import replaced_values, take_rows
+
+PIECES = st.lists(st.integers(0, 5), min_size=1, max_size=6)
+
+
+def pieces(lengths):
+    """A table of numbers, texts (some missing) and lists in pieces of these lengths."""
+    n = sum(lengths)
+    whole = pa.table({
+        "number": np.arange(n),
+        "text": pa.array([None if i % 3 == 0 else f"t{i}" for i in range(n)], pa.string()),
+        "list": pa.array([[i] * (i % 3) for i in range(n)], pa.list_(pa.int64())),
+    })  # fmt: skip
+    ends = np.cumsum([0, *lengths])
+    return pa.concat_tables([whole.slice(a, b - a) for a, b in zip(ends[:-1], ends[1:], strict=True)])
+
+
+@given(PIECES, st.lists(st.integers(0, 100), max_size=12))
+def test_rows_are_those_of_a_take(lengths, rows):
+    table = pieces(lengths)
+    at = np.array([row % max(len(table), 1) for row in rows] if len(table) else [], np.int64)
+    found = take_rows(table, at)
+    assert found.schema == table.schema
+    assert found.to_pylist() == table.take(pa.array(at)).to_pylist()
+
+
+def test_a_row_that_is_not_there_is_refused():
+    with pytest.raises(IndexError):
+        take_rows(pieces([3, 3]), np.array([6]))
+
+
+def test_replacing_values_leaves_pieces_without_them_alone():
+    column = pieces([4, 4, 4]).column("text")
+    made = replaced_values(column, np.array([9, 1]), pa.chunked_array([["nine"], ["one"]]))
+    expected = column.to_pylist()
+    expected[9], expected[1] = "nine", "one"
+    assert made.to_pylist() == expected
+    assert made.chunk(1).buffers()[2].address == column.chunk(1).buffers()[2].address
+
+
+@given(PIECES)
+def test_a_fingerprint_does_not_depend_on_the_pieces(lengths):
+    table = pieces(lengths)
+    assert fingerprint(table) == fingerprint(table.combine_chunks())
