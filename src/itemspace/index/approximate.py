@@ -35,6 +35,7 @@ _REPLACED = 4
 """Lists are placed anew when the index has grown this many times since."""
 _EXCLUDED = 256
 """Exclusions per request that a search goes deeper for; requests with more are completed exactly when short."""
+_PAIRS = 1024
 _CROWD = 4096
 """Candidates asked for at most when those at the end are as near as the k-th: equal vectors, which ties must order."""
 _STARVED = 0.1
@@ -127,11 +128,10 @@ class ApproximateIndex(Index):
         table, graph, lists = self.table, self._graph, self._lists
         queries = np.ascontiguousarray(table.take(held), np.float32)
         truth = measuring.nearest(table, queries, held)
-        out = Calibration(
-            None if graph is None else measuring.graph_curve(graph, queries, truth),
-            None if lists is None else measuring.lists_curve(lists, queries, truth),
-            0.0 if lists is None else measuring.code_shift(table, lists, queries),
-        )
+        out = Calibration(None if graph is None else measuring.graph_curve(graph, queries, truth))
+        if lists is not None:
+            length, kept = measuring.short_list(lists, queries, truth)
+            out = out.replaced(lists=measuring.lists_curve(lists, queries, truth), length=length, kept=kept)
         if table.rows.slots < _TIMED or not self.config.calibrate:
             return out
         self._calibration, rng = out, derive(self._seed, "timing")
@@ -247,9 +247,10 @@ class ApproximateIndex(Index):
         read = np.arange(order.shape[1])[None, :] < probes[:, None]
         if chosen.slots is not None:
             read &= lists.survivors(chosen)[order] > 0
-        wanted = min(k + spare + k // 2 + 6, len(lists))
+        wanted = min(int(np.ceil(self._calibration.length * (k + spare))), len(lists))
         slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
-        rows, scores = self._ranked(queries, k, allowed, slots, distances, self._calibration.shift or np.inf)
+        near_exact = self._distances(queries, slots)
+        rows, scores = self._ranked(queries, k, allowed, slots, near_exact, self._rounding(queries, near_exact))
         crowded = _crowded(slots, distances, k)
         if len(crowded) and wanted < min(_CROWD, len(lists)):
             part = (allowed.take(crowded), probes[crowded], order[crowded], near[crowded])
@@ -275,11 +276,32 @@ class ApproximateIndex(Index):
         group, column = np.nonzero(keep)
         return self.table.rank(queries, group, slots[group, column], k)
 
+    def _distances(self, queries: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """float32 distances [q, c] of candidates (infinite for -1), some queries at a time so that they stay in cache."""
+        space, table = self.table.space, self.table
+        out = np.empty(slots.shape, np.float32)
+        step = max(_PAIRS // max(slots.shape[1], 1), 1)
+        for start in range(0, len(slots), step):
+            part = np.maximum(slots[start : start + step], 0)
+            asked = queries[start : start + step]
+            vectors = np.asarray(table.take(part.reshape(-1)), np.float32).reshape(*part.shape, -1)
+            if space.metric == "euclidean":
+                vectors = vectors - asked[:, None, :]
+                out[start : start + step] = np.einsum("qcd,qcd->qc", vectors, vectors)
+                continue
+            products = np.matmul(vectors, asked[:, :, None])[:, :, 0]
+            if space.metric == "cosine" and not space.normalized:
+                out[start : start + step] = -products / np.maximum(table.norms(part), 1e-30)
+            else:
+                out[start : start + step] = -products
+        out[slots < 0] = np.inf
+        return out
+
     def _rounding(self, queries: np.ndarray, distances: np.ndarray) -> np.ndarray:
         """How far float32 distances may be from the order of exact scores [q]."""
         space, ulps = self.table.space, 16.0 * np.sqrt(queries.shape[1]) * 2.0**-24
         if space.metric == "euclidean":
-            return ulps * np.abs(distances).max(1, initial=0.0)
+            return ulps * np.max(distances, axis=1, initial=0.0, where=np.isfinite(distances))
         if space.metric == "cosine":
             return np.full(len(queries), ulps)
         return ulps * np.sqrt(np.einsum("qd,qd->q", queries, queries)) * self.table.longest
@@ -466,7 +488,5 @@ def _crowded(slots: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
 
 
 def _kth(keep: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
-    """The distance of the k-th kept candidate of each query [q] (columns ascend), infinite where fewer are kept."""
-    at = (np.cumsum(keep, axis=1) >= k) & keep
-    found = at.any(1)
-    return np.where(found, distances[np.arange(len(keep)), at.argmax(1)], np.inf)
+    """The distance of the k-th kept candidate of each query [q], infinite where fewer are kept."""
+    return np.partition(np.where(keep, distances, np.inf), k - 1, axis=1)[:, k - 1]

@@ -156,14 +156,15 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """All that was measured. `shift`: how far distances by the lists' codes are from exact ones (three deviations).
+    """All that was measured. length: candidates per answer that the lists' codes need; kept: what they then keep.
 
     timed: whether `costs` were measured here.
     """
 
     graph: Curve | None = None
     lists: Curve | None = None
-    shift: float = 0.0
+    length: float = 5.0
+    kept: float = 1.0
     costs: Costs = Costs()
     timed: bool = False
 
@@ -174,7 +175,8 @@ class Calibration:
         return {
             "graph": None if self.graph is None else self.graph.to_json(),
             "lists": None if self.lists is None else self.lists.to_json(),
-            "shift": self.shift,
+            "length": self.length,
+            "kept": self.kept,
             "costs": asdict(self.costs),
             "timed": self.timed,
         }
@@ -186,4 +188,11 @@ class Calibration:
         graph, lists = (
             None if content[name] is None else Curve.from_json(content[name]) for name in ("graph", "lists")
         )
-        return cls(graph, lists, float(content["shift"]), Costs(**content["costs"]), bool(content["timed"]))
+        return cls(
+            graph,
+            lists,
+            float(content["length"]),
+            float(content["kept"]),
+            Costs(**content["costs"]),
+            bool(content["timed"]),
+        )

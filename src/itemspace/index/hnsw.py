@@ -78,8 +78,8 @@ class HNSWIndex(ApproximateIndex):
 
     def _list_settings(self, slots: int) -> tuple[int, Codes]:
         if self.config.lists == "never" or importlib.util.find_spec("faiss") is None:
-            return 0, "int8"
-        return lists_by_size(slots, _COMPANION), "int8"
+            return 0, "pq4"
+        return lists_by_size(slots, _COMPANION), "pq4"
 
     def _open_engines(self, folder: Path, header: dict[str, Any], table: VectorTable) -> bool:
         engine = header.get("engine") or "usearch"

@@ -16,6 +16,8 @@ from itemspace.index.table import VectorTable
 
 _LEAST = 512
 """Slots below which there are no lists: every search is exact."""
+_FEWEST = 64
+"""Slots below which codes cannot be trained."""
 
 
 class IVFConfig(Config):
@@ -23,7 +25,7 @@ class IVFConfig(Config):
 
     lists: int | None = Field(default=None, ge=1)
     """How many; None: about twice the square root of the vectors there are."""
-    codes: Codes = "int8"
+    codes: Codes = "pq4"
     """How vectors are kept in the lists; what is found is scored again from the vectors as they came."""
     recall: float = Field(default=0.95, gt=0.0, lt=1.0)
     """Recall that every search aims at, with or without a filter, as measured when the index was built."""
@@ -65,7 +67,7 @@ class IVFIndex(ApproximateIndex):
 
     def _list_settings(self, slots: int) -> tuple[int, Codes]:
         if self.config.lists is not None:
-            return (self.config.lists if slots >= self.config.lists else 0), self.config.codes
+            return (self.config.lists if slots >= max(self.config.lists, _FEWEST) else 0), self.config.codes
         return lists_by_size(slots, _LEAST), self.config.codes
 
     def _open_engines(self, folder: Path, header: dict[str, Any], table: VectorTable) -> bool:

@@ -26,6 +26,9 @@ MARGIN = 1.3
 """How many more candidates than k / share an unmeasured graph is asked for: matches are not spread evenly."""
 EF = 64
 """Candidates of a graph whose recall was not measured."""
+_AGAINST = 3.0
+"""How much deeper to look where a filter goes against the query: its answers stand at the end of the ranks that the
+share around the query spreads them over."""
 _SEEN = 4
 """Survivors per answer that the share around a query is counted from."""
 
@@ -95,7 +98,8 @@ def plan(
     query, which may be its very best.
     """
     survivors = np.asarray(survivors)
-    share = np.minimum(survivors / max(ways.slots, 1), 1.0) if share is None else share
+    everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
+    share = everywhere if share is None else np.where(share < 0.5 * everywhere, share / _AGAINST, share)
     costs = ways.calibration.costs
     exact = costs.exact(survivors, batch)
     ef, graph_recall = _graph_effort(ways, k, share, skip)
@@ -151,8 +155,9 @@ def _lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.
         return probes, _expected(curve, probes, k, share, skip, ways.recall)
     if curve is None:
         return np.full(len(share), ways.lists), np.ones(len(share))
-    probes, recall = curve.effort(k, share, ways.recall, skip)
-    missing = probes < 0
+    kept = ways.calibration.kept
+    probes, recall = curve.effort(k, share, min(ways.recall / kept, 1.0), skip)
+    recall, missing = recall * kept, probes < 0
     return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall)
 
 

@@ -1,4 +1,4 @@
-"""`Lists`: inverted lists around k-means centers (faiss, extra `ann`), by slot; 8-bit codes, so scores are the caller's.
+"""`Lists`: inverted lists around k-means centers (faiss, extra `ann`), by slot; short codes, so scores are the caller's.
 
 Which list every slot is in is known here too, so that a filter's survivors can be counted list by list before anything
 is searched.
@@ -23,8 +23,20 @@ from itemspace.index.rows import SlotSet, grown
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
 """Vectors per center that k-means reads, and its rounds: more of either moved recall by less than .2 points."""
-Codes = Literal["int8", "float16", "float32"]
+_LOOKED_UP = 4096
+"""Up to as many vectors are told their list when added; for more the lists are read back once."""
+Codes = Literal["pq4", "int8", "float16", "float32"]
 _CODES = {"int8": "SQ8", "float16": "SQfp16", "float32": "Flat"}
+
+
+def _codes(codes: Codes, dimension: int) -> str:
+    """faiss's name of the codes. pq4: four bits for two dimensions (three or four where two do not divide)."""
+    if codes != "pq4":
+        return _CODES[codes]
+    for width in (2, 3, 4):
+        if dimension % width == 0:
+            return f"PQ{dimension // width}x4fsr"
+    return _CODES["int8"]
 
 
 def lists_for(size: int) -> int:
@@ -40,8 +52,8 @@ class Lists:
         self.space, self.codes, self.threads = space, codes, threads or os.cpu_count() or 1
         self._index: Any = None
         self._list_of = np.zeros(0, np.int32)
-        self.sizes = np.zeros(0, np.int64)
-        """Vectors in every list [lists], dead slots included."""
+        self._sizes = np.zeros(0, np.int64)
+        self._stale = False
         self.trained_on = 0
 
     def __len__(self) -> int:
@@ -50,18 +62,20 @@ class Lists:
     @property
     def count(self) -> int:
         """How many lists."""
-        return len(self.sizes)
+        return 0 if self._index is None else int(self._index.nlist)
 
     def train(self, sample: np.ndarray, lists: int, size: int, seed: int) -> None:
         """Place `lists` centers by k-means over `sample` [m, d] of the `size` vectors that will come."""
         faiss = self._faiss
         metric = faiss.METRIC_L2 if self.space.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
-        index = faiss.index_factory(self.space.dimension, f"IVF{lists},{_CODES[self.codes]}", metric)
+        index = faiss.index_factory(
+            self.space.dimension, f"IVF{lists},{_codes(self.codes, self.space.dimension)}", metric
+        )
         index.cp.seed, index.cp.niter = seed, _ROUNDS
         index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = _POINTS, 1
         with self._bounded():
             index.train(self._ready(sample))
-        self._index, self.sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+        self._index, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
 
     def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
         """Which of `size` vectors `train` should see, sorted."""
@@ -72,17 +86,37 @@ class Lists:
         """Put new slots [n] with their vectors [n, d] into the lists."""
         if len(slots) == 0:
             return
-        faiss, values = self._faiss, self._ready(vectors)
+        values, size = self._ready(vectors), int(slots.max()) + 1
         with self._bounded():
+            self._index.add_with_ids(values, np.ascontiguousarray(slots, np.int64))
+            if len(slots) > _LOOKED_UP or self._stale:
+                self._stale = True
+                return
             _, nearest = self._index.quantizer.search(values, 1)
-            labels, home = np.ascontiguousarray(slots, np.int64), np.ascontiguousarray(nearest[:, 0])
-            pointers = [faiss.swig_ptr(array) for array in (values, labels, home)]
-            self._index.add_core(len(values), *pointers, None)
-        size = int(slots.max()) + 1
         if size > len(self._list_of):
             self._list_of = grown(self._list_of, len(self._list_of), size - len(self._list_of))
-        self._list_of[slots] = home
-        self.sizes += np.bincount(home, minlength=self.count)
+        self._list_of[slots] = nearest[:, 0]
+        self._sizes = self._sizes + np.bincount(nearest[:, 0], minlength=self.count)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Vectors in every list, int64 [lists], dead slots included."""
+        self._read_back()
+        return self._sizes
+
+    def _read_back(self) -> None:
+        """Ask the lists what they hold."""
+        if not self._stale:
+            return
+        lists = self._index.invlists
+        held = [self._faiss.rev_swig_ptr(lists.get_ids(i), lists.list_size(i)) for i in range(self.count)]
+        self._list_of = np.zeros(
+            1 + max((int(members.max()) for members in held if len(members)), default=-1), np.int32
+        )
+        for number, members in enumerate(held):
+            self._list_of[members] = number
+        self._sizes = np.array([len(members) for members in held], np.int64)
+        self._stale = False
 
     def order(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
         """The `probes` lists nearest to each query, int64 [q, p], and how near their centers are."""
@@ -92,12 +126,14 @@ class Lists:
 
     def homes(self, slots: np.ndarray) -> np.ndarray:
         """The list each slot is in, of the same shape."""
+        self._read_back()
         return self._list_of[slots].astype(np.int64)
 
     def survivors(self, chosen: SlotSet) -> np.ndarray:
         """How many of the chosen slots every list holds, int64 [lists]; counted once per selection."""
         if chosen.slots is None:
             return self.sizes
+        self._read_back()
         return np.asarray(
             chosen.derived(("lists", id(self)), lambda: np.bincount(self._list_of[chosen.slots], minlength=self.count))
         )
@@ -146,12 +182,7 @@ class Lists:
             self.trained_on = int(content["trained_on"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError):
             return False
-        self._index = index
-        self._list_of = np.empty(slots, np.int32)
-        held = [self._faiss.rev_swig_ptr(index.invlists.get_ids(i), index.get_list_size(i)) for i in range(index.nlist)]
-        for number, members in enumerate(held):
-            self._list_of[members] = number
-        self.sizes = np.array([len(members) for members in held], np.int64)
+        self._index, self._stale = index, True
         return True
 
     def _ready(self, vectors: np.ndarray) -> np.ndarray:
