@@ -31,11 +31,15 @@ _FORMAT = 2
 _TIMED = 20_000
 """Slots from which costs are timed; smaller indexes plan the same on every machine."""
 _SMALL_RECALL = 0.99
+"""What smaller indexes aim at, whatever less is asked for."""
 _REPLACED = 4
 """Lists are placed anew when the index has grown this many times since."""
 _EXCLUDED = 256
 """Exclusions per request that a search goes deeper for; requests with more are completed exactly when short."""
+_ANSWERS = 10
+"""The short list of a search for fewer answers is as long as for this many: it was measured with them."""
 _PAIRS = 1024
+"""Candidates whose vectors are brought together at once."""
 _CROWD = 4096
 """Candidates asked for at most when those at the end are as near as the k-th: equal vectors, which ties must order."""
 _STARVED = 0.1
@@ -247,7 +251,7 @@ class ApproximateIndex(Index):
         read = np.arange(order.shape[1])[None, :] < probes[:, None]
         if chosen.slots is not None:
             read &= lists.survivors(chosen)[order] > 0
-        wanted = min(int(np.ceil(self._calibration.length * (k + spare))), len(lists))
+        wanted = min(int(np.ceil(self._calibration.length * max(k + spare, _ANSWERS))), len(lists))
         slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
         near_exact = self._distances(queries, slots)
         rows, scores = self._ranked(queries, k, allowed, slots, near_exact, self._rounding(queries, near_exact))

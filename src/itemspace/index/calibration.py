@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr
+from scipy.special import betainc
 
 SAMPLE = 256
 """Vectors held out to measure with (fewer of a small index)."""
@@ -68,9 +68,10 @@ class Curve:
     def needed(self, k: int, target: float, skip: int = 0) -> np.ndarray:
         """The least effort that reaches `target` for each of `_SHARES`: int64 [65], -1 where none does.
 
-        The target is raised by half a standard error of a share measured on as many queries, correlated within each.
+        The target is raised by the standard error of a share measured on as many queries, whose answers stand or fall
+        together: some batches are harder than the average.
         """
-        raised = min(target + 0.5 * np.sqrt(target * (1.0 - target) / max(self.queries, 1)), 1.0 - 1e-9)
+        raised = min(target + np.sqrt(target * (1.0 - target) / max(self.queries, 1)), 1.0 - 1e-9)
         return _needed(self, k, skip, raised)
 
     def effort(self, k: int, share: np.ndarray, target: float, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +110,7 @@ class Curve:
 def _weights(edges: tuple[int, ...], k: int, share: float) -> np.ndarray:
     """How likely an answer's rank falls into each bin; ranks beyond the last count as not found."""
     rank = np.arange(edges[-1], dtype=np.float64)
-    below = np.where(rank < k, 1.0, bdtr(k - 1, np.maximum(rank, k), share))
+    below = np.where(rank < k, 1.0, betainc(np.maximum(rank, k) - k + 1.0, float(k), 1.0 - share))
     return np.add.reduceat(share * below / k, np.array(edges[:-1]))
 
 
