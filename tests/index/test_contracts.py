@@ -7,6 +7,7 @@ import pytest
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
+from itemspace.index.ivf import IVFIndex
 from itemspace.testing.index import IndexContract, TextIndexContract
 
 
@@ -37,10 +38,42 @@ class TestHNSWGraph(IndexContract):
     floor = 0.95
 
 
+class TestHNSWGraphUsearch(IndexContract):
+    """The graph of the base install."""
+
+    index = HNSWIndex(plan="graph", engine="usearch")
+    floor = 0.95
+
+
 class TestHNSWGraphEuclidean(IndexContract):
     index = HNSWIndex(plan="graph", storage="float32", m=8)
     metric = "euclidean"
     floor = 0.95
+
+
+class TestIVF(IndexContract):
+    index = IVFIndex()
+    floor = 0.95
+
+
+class TestIVFLists(IndexContract):
+    """The lists are asked first, however few rows there are."""
+
+    index = IVFIndex(plan="lists")
+    floor = 0.93
+
+
+class TestIVFListsEuclidean(IndexContract):
+    index = IVFIndex(plan="lists", lists=30)
+    metric = "euclidean"
+    floor = 0.93
+
+
+class TestIVFListsDot(IndexContract):
+    index = IVFIndex(plan="lists", codes="float16")
+    metric = "dot"
+    tolerance = 1e-4
+    floor = 0.93
 
 
 class TestBM25(TextIndexContract):

@@ -1,11 +1,13 @@
 """HNSW beyond the contract: plans, completion, damaged files, scores equal to flat's."""
 
 import json
+import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from itemspace.core.errors import ContractError, RecipeError
+from itemspace.core.errors import ContractError, MissingExtraError, RecipeError
 from itemspace.core.ragged import Ragged
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
@@ -54,27 +56,23 @@ def test_a_filter_that_hides_the_neighborhood_is_completed_exactly(indexes):
 
 def test_the_plan_follows_the_filter():
     items = clustered(30_000, 3)
-    index = HNSWIndex(m=4, ef_construction=8, ef=8).build([items])
+    index = HNSWIndex(m=4, ef_construction=8, ef=8, lists="never", calibrate=False, engine="usearch").build([items])
     queries = clustered(1, 4)
     assert index.search(queries, 10).explanation[0].startswith("graph ef=10")
     few = Selection.of_rows(np.arange(0, 30_000, 100), 30_000)
     assert index.search(queries, 10, few).explanation[0].startswith("exact over 300 survivors")
     for wanted in ("exact", "graph"):
-        assert (
-            HNSWIndex(plan=wanted)
-            .build([items.take(np.arange(99))])
-            .search(queries, 5)
-            .explanation[0]
-            .startswith(wanted)
-        )
+        small = HNSWIndex(plan=wanted).build([items.take(np.arange(99))])
+        assert small.search(queries, 5).explanation[0].startswith(wanted)
 
 
-def test_a_missing_or_damaged_graph_is_built_again_from_the_vectors(indexes, tmp_path):
-    graph, _ = indexes
+@pytest.mark.parametrize("engine", ["usearch", "hnswlib"])
+def test_a_missing_or_damaged_graph_is_built_again_from_the_vectors(engine, tmp_path):
     queries = clustered(9, 5)
+    graph = HNSWIndex(plan="graph", engine=engine).build([clustered(N, 0)])
     expected = graph.search(queries, 10)
     graph.save(tmp_path)
-    file = tmp_path / "graph.usearch"
+    file = tmp_path / f"graph.{engine}"
     whole = file.read_bytes()
     for damage in (whole[:1000], b"", whole[:-1] + bytes([whole[-1] ^ 1]), None):
         if damage is None:
@@ -91,11 +89,59 @@ def test_a_parallel_build_says_that_it_is_not_reproducible(tmp_path):
     assert json.loads((tmp_path / "index.json").read_text())["reproducible"] is False
 
 
+def test_an_index_of_format_1_opens_as_usearch(tmp_path):
+    index = HNSWIndex(engine="usearch").build([clustered(300, 6)])
+    index.save(tmp_path)
+    header = json.loads((tmp_path / "index.json").read_text())
+    config = {"m": 16, "ef_construction": 128, "ef": 64, "storage": "bfloat16", "plan": "auto", "threads": 1}
+    old = {"type": "hnsw", "format": 1, "space": header["space"], "config": config, "reproducible": True}
+    (tmp_path / "index.json").write_text(json.dumps(old))
+    check = json.loads((tmp_path / "graph.json").read_text())
+    (tmp_path / "graph.json").write_text(json.dumps({"slots": check["slots"], "sha256": check["sha256"]}))
+    stamp = (tmp_path / "graph.usearch").stat().st_mtime_ns
+    opened = HNSWIndex.open(tmp_path)
+    assert opened._graph.engine == "usearch"
+    assert (tmp_path / "graph.usearch").stat().st_mtime_ns == stamp
+    queries = clustered(5, 7)
+    np.testing.assert_array_equal(opened.search(queries, 10).rows, index.search(queries, 10).rows)
+
+
+def test_a_graph_of_an_engine_that_is_not_installed(tmp_path, monkeypatch):
+    explicit, chosen = tmp_path / "explicit", tmp_path / "chosen"
+    for folder, engine in ((explicit, "hnswlib"), (chosen, "auto")):
+        folder.mkdir()
+        HNSWIndex(engine=engine).build([clustered(600, 6)]).save(folder)
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    monkeypatch.setattr("itemspace.index.graph.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"itemspace\[ann\]"):
+        HNSWIndex.open(explicit)
+    with pytest.warns(UserWarning, match="building it again with usearch"):
+        opened = HNSWIndex.open(chosen)
+    assert opened._graph.engine == "usearch"
+    assert opened.measured_recall(clustered(20, 7), 10) >= 0.95
+
+
+def test_a_starved_graph_says_so_once(indexes):
+    _, flat = indexes
+    lonely = HNSWIndex(plan="graph", ef=10, m=8).build([clustered(N, 0)])
+    queries = clustered(10, 2)
+    queries = queries.take(np.zeros(10, np.int64))
+    far = flat.search(queries, N).rows[0, 1500:]
+    within = Selection.of_rows(far, N)
+    with pytest.warns(UserWarning, match="starved the graph"):
+        hits = lonely.search(queries, 10, within)
+    assert (hits.rows >= 0).all()
+    assert "the filter starves the graph" in hits.explanation[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lonely.search(queries, 10, within)
+
+
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "float16", "int8"])
 def test_every_storage_finds_near_neighbors_with_exact_scores(indexes, storage):
     _, flat = indexes
     items, queries = clustered(N, 0), clustered(40, 7)
-    hits = HNSWIndex(storage=storage, plan="graph").build([items]).search(queries, 10)
+    hits = HNSWIndex(storage=storage, plan="graph", engine="usearch").build([items]).search(queries, 10)
     exact = flat.search(queries, 10)
     shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(hits.rows.tolist(), exact.rows.tolist(), strict=True)])
     assert shared >= 0.9

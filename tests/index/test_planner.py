@@ -1,4 +1,6 @@
-"""Exact or graph: the decision is monotone, crosses once, and is the cheaper of the two estimates."""
+"""Exact, graph or lists: the cheapest way that reaches the recall, worked out from known curves and costs."""
+
+import json
 
 import numpy as np
 import pytest
@@ -6,71 +8,131 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.calibration import Calibration, Costs, Curve
 from itemspace.index.hnsw import HNSWIndex
-from itemspace.index.planner import plan, vectors_read
+from itemspace.index.planner import KINDS, Ways, around, plan, vectors_read
 
-BASE = {"total": 1_000_000, "k": 10, "ef": 64}
-
-
-def kinds(**values) -> list[str]:
-    return [plan(survivors=s, **{**BASE, **values}).kind for s in (0, 10, 1000, 10_000, 100_000, 500_000, 1_000_000)]
+N = 1_000_000
 
 
-def test_few_survivors_are_scanned_and_many_searched():
-    found = kinds()
-    assert found[0] == found[1] == found[2] == "exact"
-    assert found[-1] == found[-2] == "graph"
-    assert found == sorted(found), "one crossing: exact up to it, graph from there on"
+def perfect(efforts: list[int], reach: int) -> Curve:
+    """An engine in which effort e finds every neighbor up to rank reach * e, and none behind."""
+    ranks = np.arange(4000)
+    needed = np.broadcast_to(-(-(ranks + 1) // reach), (50, 4000))
+    return Curve.of_ranks(np.array(efforts), needed)
+
+
+GRAPH = perfect([10, 20, 40, 80, 160, 320, 640, 1280], 1)
+LISTS = perfect([1, 2, 4, 8, 16, 32, 64, 128, 256], 100)
+MEASURED = Calibration(GRAPH, LISTS, costs=Costs(0.1, 0.01, 10.0, 1.0, 20.0, 0.01, 0.03))
+BOTH = Ways(slots=N, graph=True, lists=1000, recall=0.9, calibration=MEASURED)
+
+
+def kinds(survivors: list[int], batch: int = 1, ways: Ways = BOTH) -> list[str]:
+    return [KINDS[kind] for kind in plan(ways, np.array(survivors), 10, batch=batch).kind]
+
+
+def test_recall_behind_a_filter_is_that_of_the_ranks_its_answers_stand_at():
+    # Half the rows match: the ten best stand at ranks up to about 20, uniformly.
+    rng = np.random.default_rng(0)
+    for share in (1.0, 0.5, 0.1, 0.02):
+        first = np.stack([np.flatnonzero(rng.random(4000) < share)[:10] for _ in range(400)])
+        for skip in (0, 3):
+            drawn = np.stack([np.flatnonzero(rng.random(4000) < share)[skip : 10 + skip] for _ in range(400)])
+            for effort, found in zip(GRAPH.efforts, GRAPH.recall(10, share, skip), strict=True):
+                assert found == pytest.approx(float((drawn < effort).mean()), abs=0.03)
+        assert first.shape == (400, 10)
+
+
+def test_a_needed_effort_grows_as_the_filter_narrows_and_ends_where_nothing_suffices():
+    efforts, recall = GRAPH.effort(10, np.array([1.0, 0.5, 0.1, 0.01, 0.001]), 0.9)
+    assert efforts[0] == 10
+    assert (np.diff(efforts[:4]) > 0).all()
+    assert efforts[4] == -1
+    assert (recall[:4] >= 0.9).all()
+    assert recall[4] == 0.0
+
+
+def test_few_survivors_are_scanned_some_are_sought_in_lists_and_many_in_the_graph():
+    assert kinds([0, 5, 10, 100, 1000]) == ["exact"] * 5
+    assert kinds([N // 20]) == ["lists"]
+    assert kinds([N]) == ["graph"]
+    found = kinds([10, 1000, 10_000, 100_000, 500_000, N])
+    assert [found.index(kind) for kind in dict.fromkeys(found)] == sorted(found.index(kind) for kind in set(found))
+
+
+def test_a_batch_shares_what_an_exact_scan_reads():
+    survivors = np.array([8000])
+    alone, together = (MEASURED.costs.exact(survivors, batch)[0] for batch in (1, 1000))
+    assert alone == pytest.approx(800.0)
+    assert together == pytest.approx(80.72)
+    assert kinds([8000], batch=1) == ["lists"]
+    assert kinds([8000], batch=1000) == ["exact"]
 
 
 @given(
-    survivors=st.integers(0, 10**6),
-    k=st.integers(1, 1000),
-    ef=st.integers(1, 500),
-    links=st.integers(2, 128),
+    survivors=st.integers(0, N),
+    k=st.integers(1, 200),
     batch=st.integers(1, 1000),
+    around=st.floats(1e-6, 1.0),
+    skip=st.sampled_from([0, 4, 64]),
 )
-def test_the_cheaper_way_is_taken_and_can_fill_k(survivors, k, ef, links, batch):
-    chosen = plan(survivors=survivors, total=10**6, k=k, ef=ef, links=links, batch=batch)
-    if survivors > k:
-        assert chosen.cost <= chosen.other
+def test_the_cheapest_way_is_taken_and_all_few_are_scanned(survivors, k, batch, around, skip):
+    chosen = plan(BOTH, np.array([survivors]), k, batch=batch, share=np.array([around]), skip=skip)
+    kind = KINDS[chosen.kind[0]]
+    if survivors <= k:
+        assert kind == "exact"
     else:
-        assert chosen.kind == "exact"
-    if chosen.kind == "graph":
-        # On average as many candidates match as are wanted.
-        assert chosen.candidates >= ef
-        assert chosen.candidates * survivors / 10**6 >= min(k, survivors) or chosen.candidates == 10**6
+        assert chosen.cost[0] <= chosen.other[0]
+    if kind == "graph":
+        assert chosen.effort[0] >= min(k + skip, N)
+    if kind == "lists":
+        assert 1 <= chosen.effort[0] <= 1000
+    assert 0.0 <= chosen.recall[0] <= 1.0 + 1e-9
 
 
-def test_a_deeper_search_moves_the_crossing_up():
-    def crossing(**values: int) -> int:
-        low, high = 0, 10**6
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (
-                (middle, high) if plan(survivors=middle, **{**BASE, **values}).kind == "exact" else (low, middle)
-            )
-        return low
+def test_a_filter_against_the_query_is_not_answered_by_a_shallow_search():
+    here = plan(BOTH, np.array([N // 2]), 10, batch=1)
+    far = plan(BOTH, np.array([N // 2]), 10, batch=1, share=np.array([0.005]))
+    plain = LISTS.effort(10, np.array([0.005]), 0.9)[0][0]
+    assert here.effort[0] < plain
+    assert far.effort[0] > plain
 
-    assert crossing(ef=2048) > crossing()
-    assert crossing(k=200) > crossing()
+
+def test_the_share_around_a_query_is_counted_outward_until_there_are_enough():
+    sizes = np.full((3, 4), 100)
+    survivors = np.array([[50, 50, 0, 0], [0, 0, 10, 90], [0, 0, 0, 0]])
+    np.testing.assert_allclose(around(survivors, sizes, 10), [0.5, 0.25, 0.5 / 400])
+
+
+def test_what_the_user_fixes_is_used():
+    for prefer in KINDS:
+        ways = Ways(slots=N, graph=True, lists=1000, recall=0.9, calibration=MEASURED, prefer=prefer)
+        assert kinds([100, N], ways=ways) == [prefer] * 2
+    fixed = Ways(slots=N, graph=True, lists=0, recall=0.9, calibration=MEASURED, ef=77)
+    assert plan(fixed, np.array([N]), 10, batch=1).effort[0] == 77
+    probed = Ways(slots=N, graph=False, lists=1000, recall=0.9, calibration=MEASURED, probes=3)
+    assert plan(probed, np.array([N]), 10, batch=1).effort[0] == 3
 
 
 def test_a_plan_says_what_it_will_do():
-    assert str(plan(survivors=500, **BASE)).startswith("exact over 500 survivors")
-    assert str(plan(survivors=10**6, **BASE)).startswith("graph ef=64")
-    with pytest.raises(TypeError):
-        plan(500)  # type: ignore[misc]
+    lines = plan(BOTH, np.array([500, N, N]), 10, batch=1).told()
+    assert lines[0].startswith("exact over 500 survivors")
+    assert lines[1].startswith("graph ef=10, 1,000,000 survivors")
+    assert "recall about 1.0" in lines[1]
+    assert lines[1] is lines[2]
+
+
+def test_a_calibration_reads_back_what_it_writes():
+    again = Calibration.from_json(json.loads(json.dumps(MEASURED.to_json())))
+    assert again.to_json() == MEASURED.to_json()
+    assert Calibration.from_json(None).to_json() == Calibration().to_json()
 
 
 def test_the_estimate_of_a_graph_search_is_within_twice_what_the_engine_counts():
     rng = np.random.default_rng(0)
     values = rng.standard_normal((50, 32))[rng.integers(0, 50, 5000)] + 0.7 * rng.standard_normal((5000, 32))
-    index = HNSWIndex(m=16).build([Dense(values.astype(np.float32), VectorSpace("count", 32))])
+    index = HNSWIndex(m=16, engine="usearch").build([Dense(values.astype(np.float32), VectorSpace("count", 32))])
     for candidates in (64, 256, 1024):
         counted = index.vectors_read(Dense(values[:50].astype(np.float32), VectorSpace("count", 32)), candidates)
         assert counted / 2 <= vectors_read(candidates, 5000, 16) <= 2 * counted
-
-
-def test_the_crossing_is_where_the_page_says():
-    assert [plan(survivors=s, **BASE).kind for s in (14_000, 14_800)] == ["exact", "graph"]

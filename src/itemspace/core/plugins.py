@@ -29,6 +29,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "indexes": {
         "flat": "itemspace.index.flat:FlatIndex",
         "hnsw": "itemspace.index.hnsw:HNSWIndex",
+        "ivf": "itemspace.index.ivf:IVFIndex",
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
     },

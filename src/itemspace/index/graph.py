@@ -1,8 +1,8 @@
-"""`Graph`: usearch behind the few calls an index needs, keyed by slot."""
+"""`Graph`: a navigable small world graph of one of the engines, keyed by slot, saved with a checksum."""
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,84 +10,95 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itemspace.core.vectors import VectorSpace
+from itemspace.index.engines.hnswlib import HnswlibGraph
+from itemspace.index.engines.usearch import UsearchGraph
+from itemspace.index.persist import checksum
 
 if TYPE_CHECKING:
     from itemspace.index.hnsw import HNSWConfig
 
-_FILE, _CHECK = "graph.usearch", "graph.json"
-_METRICS = {"cosine": "cos", "dot": "ip", "euclidean": "l2sq"}
-_STORAGE = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "i8"}
+_CHECK = "graph.json"
+_ENGINES: dict[str, Any] = {"usearch": UsearchGraph, "hnswlib": HnswlibGraph}
+
+
+def engine_for(config: HNSWConfig) -> str:
+    """The engine a graph of `config` is built with: hnswlib where it is installed, else usearch.
+
+    A storage that only usearch has asks for usearch.
+    """
+    if config.engine != "auto":
+        return config.engine
+    small = "storage" in config.model_fields_set and config.storage != "float32"
+    return "usearch" if small or importlib.util.find_spec("hnswlib") is None else "hnswlib"
 
 
 class Graph:
     """Slots linked to their near neighbors. Candidates only: scores are the caller's to compute."""
 
-    def __init__(self, space: VectorSpace, config: HNSWConfig) -> None:
+    def __init__(self, space: VectorSpace, config: HNSWConfig, engine: str | None = None) -> None:
         self.space, self.config = space, config
-        self._index = _new(space, config)
+        self.engine = engine or engine_for(config)
+        self._index = _ENGINES[self.engine](space, config)
 
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def precise(self) -> bool:
+        """Whether distances are float32 of the vectors as they came, so that few candidates need exact scores."""
+        return bool(self._index.precise)
+
+    def reserve(self, slots: int) -> None:
+        """Room for `slots` vectors in all, where the engine wants to know."""
+        if hasattr(self._index, "reserve"):
+            self._index.reserve(slots)
+
     def add(self, slots: np.ndarray, vectors: np.ndarray) -> None:
         """Link new slots [n] with their vectors [n, d]."""
         if len(slots):
-            values = np.ascontiguousarray(vectors, np.float32)
-            self._index.add(slots.astype(np.uint64), values, threads=self.config.threads, copy=True)
+            self._index.add(slots, np.ascontiguousarray(vectors, np.float32))
 
-    def search(self, queries: np.ndarray, candidates: int) -> np.ndarray:
-        """Up to `candidates` slots near each query: int64 [q, c], -1 where there are no more."""
-        wanted = min(candidates, len(self._index))
+    def search(self, queries: np.ndarray, wanted: int, ef: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Up to `wanted` slots near each query, `ef` explored (as many as wanted by default).
+
+        Slots int64 [q, c], -1 where there are no more, and distances float32 [q, c], smallest first.
+        """
+        wanted = min(wanted, len(self))
         if wanted == 0 or len(queries) == 0:
-            return np.full((len(queries), 0), -1, np.int64)
-        self._index.expansion_search = candidates
-        found = self._index.search(queries, wanted, threads=self.config.threads)
-        keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
-        counts = np.asarray(getattr(found, "counts", np.full(len(queries), keys.shape[1])))
-        keys[np.arange(keys.shape[1])[None, :] >= counts[:, None]] = -1
-        return keys
+            return np.full((len(queries), 0), -1, np.int64), np.zeros((len(queries), 0), np.float32)
+        slots, distances = self._index.search(queries, wanted, max(ef or 0, wanted))
+        return slots, distances
 
     def vectors_read(self, queries: np.ndarray, candidates: int) -> float:
-        """Vectors compared per query, as the engine counts them."""
-        self._index.expansion_search = candidates
-        found = self._index.search(queries, min(candidates, len(self._index)), threads=1)
-        return float(found.computed_distances) / max(len(queries), 1)
+        """Vectors compared per query, as the engine counts them (usearch does, hnswlib does not)."""
+        return float(self._index.vectors_read(queries, candidates))
 
     def save(self, folder: Path) -> None:
         """Write the graph and its checksum."""
-        self._index.save(str(folder / _FILE))
-        content = {"slots": len(self._index), "sha256": _checksum(folder / _FILE)}
+        path = folder / f"graph.{self.engine}"
+        content: dict[str, Any] = {"engine": self.engine, "slots": len(self), "sha256": ""}
+        if len(self):
+            self._index.save(path)
+            content["sha256"] = checksum(path)
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
     @classmethod
-    def open(cls, folder: Path, space: VectorSpace, config: HNSWConfig, slots: int) -> Graph | None:
-        """The saved graph, or None when it is missing, damaged, or of other vectors."""
+    def open(cls, folder: Path, space: VectorSpace, config: HNSWConfig, slots: int, engine: str) -> Graph | None:
+        """The saved graph, or None when it is missing, damaged, or of other vectors.
+
+        Raises:
+            MissingExtraError: `engine` is not installed.
+        """
+        graph = cls(space, config, engine)
         try:
             content = json.loads((folder / _CHECK).read_text())
-            if content["slots"] != slots or content["sha256"] != _checksum(folder / _FILE):
+            path = folder / f"graph.{engine}"
+            if content["slots"] != slots or content.get("engine", "usearch") != engine:
                 return None
-            graph = cls(space, config)
             if slots:
-                graph._index.load(str(folder / _FILE))
+                if content["sha256"] != checksum(path):
+                    return None
+                graph._index.load(path, slots)
             return graph if len(graph) == slots else None
         except (OSError, ValueError, KeyError, RuntimeError):
             return None
-
-
-def _new(space: VectorSpace, config: HNSWConfig) -> Any:
-    from usearch.index import Index as Usearch
-
-    metric = "ip" if space.metric == "cosine" and space.normalized else _METRICS[space.metric]
-    return Usearch(
-        ndim=space.dimension,
-        metric=metric,
-        dtype=_STORAGE[config.storage],
-        connectivity=config.m,
-        expansion_add=config.ef_construction,
-        expansion_search=config.ef,
-    )
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

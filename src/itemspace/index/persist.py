@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -42,3 +43,9 @@ def read_header(folder: Path, kind: str, version: int) -> dict[str, Any]:
 def space_from(header: dict[str, Any]) -> VectorSpace:
     """The space an index was built over."""
     return VectorSpace(**header["space"])
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,13 @@
-"""Exact or graph? The choice every approximate index makes for a filtered search, from what each would cost.
+"""Exact, graph or lists? The choice every approximate index makes for each query, from what each way would cost and find.
 
-The unit is one vector brought from memory and compared, which both ways spend their time on. An exact scan reads the s
-rows that survive the filter. A graph must find k survivors among candidates of which only a share matches: it explores
-k / share of them, and around every candidate it reads the vectors of its links that it has not seen yet. The first
-grows with s, the second with 1 / s; they cross once. Among a million vectors, for k = 10, ef = 64 and 16 links, they cross
-near 14,400 survivors (1.4%) for a single query.
+An exact scan reads the s rows that survive the filter, once for all queries of the batch, and compares each with each. A
+graph must meet k survivors among candidates of which only a share matches: it explores deeper the narrower the filter.
+Lists are read without what the filter rejects: narrower filters make them cheaper, but the k best survivors lie farther
+out, so more lists are read. Efforts come from the recall asked for and costs from microseconds, both measured when the
+index was built (`calibration.py`).
+
+The share that counts is the one around the query. Where there are lists it is counted in those nearest to it, so that
+a filter which goes with the question gets little effort and one which goes against it gets much, or an exact scan.
 """
 
 from __future__ import annotations
@@ -13,53 +16,173 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from itemspace.index.calibration import Calibration, Curve
+
+Kind = Literal["exact", "graph", "lists"]
+KINDS: tuple[Kind, ...] = ("exact", "graph", "lists")
 MARGIN = 1.3
-"""How many more candidates than k / share are asked for: matches are not spread evenly around a query."""
-SHARED = 0.1
-"""What one more query costs on survivors already brought together, as a share of a read: a product in cache."""
+"""How many more candidates than k / share an unmeasured graph is asked for: matches are not spread evenly."""
+EF = 64
+"""Candidates of a graph whose recall was not measured."""
+_AGAINST = 3.0
+"""How much deeper to look where a filter goes against the query: its answers stand at the end of the ranks that the
+share around the query spreads them over."""
+_SEEN = 4
+"""Survivors per answer that the share around a query is counted from."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What an index can do. slots: dead ones included. ef, probes: fixed by the user, None to follow `recall`."""
+
+    slots: int
+    graph: bool
+    lists: int
+    recall: float
+    calibration: Calibration
+    ef: int | None = None
+    probes: int | None = None
+    prefer: Literal["auto", "exact", "graph", "lists"] = "auto"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an approximate index will do with one query.
+    """What will be done with every query of a batch, arrays [q].
 
-    kind: "exact" over `survivors`, or "graph" asking it for `candidates`. cost: estimated vectors read; other: what the
-    way not taken would have read.
+    kind: positions in `KINDS`. effort: candidates or lists, 0 for exact. cost: estimated microseconds; other: of the
+    best way not taken. recall: expected.
     """
 
-    kind: Literal["exact", "graph"]
-    survivors: int
-    candidates: int
-    cost: float
-    other: float
+    kind: np.ndarray
+    effort: np.ndarray
+    cost: np.ndarray
+    other: np.ndarray
+    recall: np.ndarray
+    share: np.ndarray
+    survivors: np.ndarray
 
-    def __str__(self) -> str:
-        what = f"exact over {self.survivors:,} survivors" if self.kind == "exact" else f"graph ef={self.candidates:,}"
-        return f"{what} (reads about {self.cost:,.0f} vectors; the other way {self.other:,.0f})"
+    def members(self, kind: Kind) -> np.ndarray:
+        """The queries answered this way."""
+        return np.flatnonzero(self.kind == KINDS.index(kind))
+
+    def told(self) -> np.ndarray:
+        """One line per query, as objects [q]; equal plans share theirs."""
+        out = np.empty(len(self.kind), object)
+        key = np.stack([self.kind, self.effort, np.frexp(np.maximum(self.survivors, 1))[1]])
+        _, first, group = np.unique(key, axis=1, return_index=True, return_inverse=True)
+        for number, i in enumerate(first.tolist()):
+            out[group.reshape(-1) == number] = self._line(i)
+        return out
+
+    def _line(self, i: int) -> str:
+        kind, survivors = KINDS[int(self.kind[i])], f"{int(self.survivors[i]):,} survivors"
+        if kind == "exact":
+            told = f"exact over {survivors}"
+        else:
+            effort = f"{'ef' if kind == 'graph' else 'probes'}={int(self.effort[i]):,}"
+            told = (
+                f"{kind} {effort}, {survivors}, {self.share[i]:.2%} around the query, recall about {self.recall[i]:.3f}"
+            )
+        return f"{told} (about {self.cost[i]:,.0f} us; otherwise {self.other[i]:,.0f})"
 
 
 def plan(
-    *,
-    survivors: int,
-    total: int,
-    k: int,
-    ef: int,
-    links: int = 16,
-    batch: int = 1,
-    prefer: Literal["auto", "exact", "graph"] = "auto",
+    ways: Ways, survivors: np.ndarray, k: int, *, batch: int, share: np.ndarray | None = None, skip: int = 0
 ) -> Plan:
-    """The cheaper (or the preferred) way to the k best of `survivors` among `total` indexed vectors (dead ones included).
+    """The cheapest way that reaches the recall asked for, per query.
 
-    ef: candidates an unfiltered search explores. links: per vector. batch: queries that share the survivors.
+    survivors: int64 [q], rows each query may be answered with. batch: queries that share them (1: they do not).
+    share: of the slots around each query [q] that may answer it; by default as everywhere. skip: exclusions of each
+    query, which may be its very best.
     """
-    exact = survivors * (1.0 / max(batch, 1) + SHARED * (1.0 - 1.0 / max(batch, 1)))
-    share = survivors / total if total else 0.0
-    wanted = total if share == 0 else min(total, math.ceil(k / share * (MARGIN if share < 1 else 1.0)))
-    candidates = max(ef, wanted)
-    graph = vectors_read(candidates, total, links)
-    if prefer == "exact" or (prefer == "auto" and (survivors <= k or exact <= graph)):
-        return Plan("exact", survivors, candidates, exact, graph)
-    return Plan("graph", survivors, candidates, graph, exact)
+    survivors = np.asarray(survivors)
+    everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
+    share = everywhere if share is None else np.where(share < 0.5 * everywhere, share / _AGAINST, share)
+    costs = ways.calibration.costs
+    exact = costs.exact(survivors, batch)
+    ef, graph_recall = _graph_effort(ways, k, share, skip)
+    probes, lists_recall = _lists_effort(ways, k, share, skip)
+    tested = probes * (ways.slots / max(ways.lists, 1))
+    cost = np.stack(
+        [
+            exact,
+            np.where(ef > 0, costs.graph(ef), np.inf),
+            np.where(probes > 0, costs.lists(tested, tested * share), np.inf),
+        ]
+    )
+    judged = cost.copy()
+    if ways.prefer != "auto":
+        judged[[i for i, kind in enumerate(KINDS) if kind != ways.prefer]] += 1e30
+    else:
+        judged[0, survivors <= k] = -1.0
+    kind = np.argmin(judged, axis=0)
+    each = np.arange(len(survivors))
+    rest = cost.copy()
+    rest[kind, each] = np.inf
+    effort = np.stack([np.zeros_like(ef), ef, probes])[kind, each]
+    recall = np.stack([np.ones(len(each)), graph_recall, lists_recall])[kind, each]
+    return Plan(kind, effort, cost[kind, each], rest.min(0), recall, share, survivors)
+
+
+def _graph_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates per query (0: the graph cannot, or is not there) and the recall to expect."""
+    if not ways.graph:
+        return np.zeros(len(share), np.int64), np.zeros(len(share))
+    curve = ways.calibration.graph
+    wide = np.minimum(ways.slots, np.ceil((k + skip) * np.where(share < 1, MARGIN, 1.0) / np.maximum(share, 1e-9)))
+    plain = np.maximum(ways.ef or EF, wide).astype(np.int64)
+    if ways.ef is not None or curve is None:
+        return plain, _expected(curve, plain, k, share, skip, ways.recall)
+    ef, recall = curve.effort(k, share, ways.recall, skip)
+    missing = ef < 0
+    if missing.any():
+        # Out of what was measured: an unfiltered search for many, or the way the user insists on.
+        usable = missing & ((share >= 0.5) | (ways.prefer == "graph"))
+        ef = np.where(missing, np.where(usable, np.maximum(plain, 2 * (k + skip)), 0), ef)
+        recall = np.where(missing, _expected(curve, np.maximum(ef, 1), k, share, skip, ways.recall), recall)
+    return np.minimum(np.maximum(ef, np.where(ef > 0, k + skip, 0)), ways.slots), recall
+
+
+def _lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists per query (0: there are none, or none suffice) and the recall to expect."""
+    if not ways.lists:
+        return np.zeros(len(share), np.int64), np.zeros(len(share))
+    curve = ways.calibration.lists
+    if ways.probes is not None:
+        probes = np.full(len(share), min(ways.probes, ways.lists))
+        return probes, _expected(curve, probes, k, share, skip, ways.recall)
+    if curve is None:
+        return np.full(len(share), ways.lists), np.ones(len(share))
+    kept = ways.calibration.kept
+    probes, recall = curve.effort(k, share, min(ways.recall / kept, 1.0), skip)
+    recall, missing = recall * kept, probes < 0
+    return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall)
+
+
+def _expected(
+    curve: Curve | None, efforts: np.ndarray, k: int, share: np.ndarray, skip: int, unknown: float
+) -> np.ndarray:
+    """Expected recall of every (effort, share), each distinct pair worked out once; `unknown` without a curve."""
+    if curve is None:
+        return np.full(len(share), unknown)
+    pairs, group = np.unique(np.stack([efforts, np.round(share, 3)]), axis=1, return_inverse=True)
+    known = [curve.expected(int(effort), k, float(part), skip) for effort, part in pairs.T]
+    return np.array(known)[group.reshape(-1)]
+
+
+def around(survivors: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
+    """The share of slots that may answer, counted from each query outward until it holds several answers' worth [q].
+
+    survivors, sizes: int64 [q, p] of the lists nearest to each query, nearest first. A query around which nothing may
+    answer gets what half a survivor would be.
+    """
+    found, seen = np.cumsum(survivors, 1), np.cumsum(sizes, 1)
+    enough = found >= _SEEN * k
+    at = np.where(enough.any(1), enough.argmax(1), found.shape[1] - 1)
+    each = np.arange(len(found))
+    return np.minimum(np.maximum(found[each, at], 0.5) / np.maximum(seen[each, at], 1), 1.0)
 
 
 def vectors_read(candidates: int, total: int, links: int) -> float:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +54,53 @@ def check_rows(rows: np.ndarray, n: int) -> np.ndarray:
     return rows
 
 
+_KEPT = 8
+"""Selections whose slots are remembered."""
+
+
+class SlotSet:
+    """The slots a whole batch may be answered with; what is derived from them is computed once.
+
+    slots: sorted int32, None when every slot is live and allowed. size: slots of the index, dead ones included.
+    """
+
+    def __init__(self, slots: np.ndarray | None, size: int) -> None:
+        self.slots, self.size = slots, size
+        self._derived: dict[Any, Any] = {}
+
+    def __len__(self) -> int:
+        return self.size if self.slots is None else len(self.slots)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """bool [size]."""
+        if self.slots is None:
+            return np.ones(self.size, bool)
+        out = np.zeros(self.size, bool)
+        out[self.slots] = True
+        return out
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """int32 [size]: where each slot stands in `slots`, -1 where it is not allowed."""
+        if self.slots is None:
+            return np.arange(self.size, dtype=np.int32)
+        out = np.full(self.size, -1, np.int32)
+        out[self.slots] = np.arange(len(self.slots), dtype=np.int32)
+        return out
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """uint8 [ceil(size / 8)]: the mask packed, least significant bit first."""
+        return np.packbits(self.mask, bitorder="little")
+
+    def derived(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returns, kept under `key` as long as the set is."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
+
+
 class RowMap:
     """Slots are positions in an index's own arrays, only ever appended; a row lives in at most one of them.
 
@@ -62,6 +114,7 @@ class RowMap:
         self._slot_of[rows[live]] = live
         self.live = len(live)
         self._live_slots: np.ndarray | None = None
+        self._sets: OrderedDict[Any, tuple[Any, SlotSet]] = OrderedDict()
 
     @classmethod
     def empty(cls) -> RowMap:
@@ -97,11 +150,40 @@ class RowMap:
         out[known] = self._slot_of[rows[known]]
         return out
 
+    def allowed(self, within: Selection | None) -> SlotSet:
+        """The live slots of the batch-level rows of `within`: kept while neither they nor this map change.
+
+        Mapping costs a pass over the rows, so batches that carry the same selection (the same array of rows) share it.
+        """
+        rows = None if within is None else within.rows
+        narrow = within is not None and rows is None and within.size < len(self._slot_of)
+        key = ("rows", id(rows)) if rows is not None else ("size", within.size if narrow and within else -1)
+        held = self._sets.get(key)
+        if held is not None and (rows is None or held[0]() is rows):
+            self._sets.move_to_end(key)
+            return held[1]
+        found = SlotSet(self._allowed_slots(within, narrow), self.slots)
+        self._sets[key] = (None if rows is None else weakref.ref(rows), found)
+        while len(self._sets) > _KEPT:
+            self._sets.popitem(last=False)
+        return found
+
+    def _allowed_slots(self, within: Selection | None, narrow: bool) -> np.ndarray | None:
+        if within is not None and within.rows is not None:
+            slots = self.slots_of(within.rows)
+            slots = slots[slots >= 0]
+            return slots if (np.diff(slots) > 0).all() else np.sort(slots)
+        if within is None or not narrow:
+            return self.live_slots
+        mask = (self.rows >= 0) & (self.rows < within.size)
+        return None if mask.all() else np.flatnonzero(mask).astype(np.int32)
+
     def drop(self, rows: np.ndarray) -> np.ndarray:
         """Forget rows; the slots [m] they held."""
         slots = np.unique(self.slots_of(rows))
         slots = slots[slots >= 0]
         self._live_slots = None
+        self._sets.clear()
         self._slot_of[self._rows[slots]] = -1
         self._rows[slots] = -1
         self.live -= len(slots)
@@ -147,12 +229,14 @@ class Allowed:
 
     slots: sorted int32 slots allowed for the batch, None when every slot is. include, exclude: pairs (query, position
     in `slots`) as two arrays, distinct; None for no limit. counts: int64 [queries], answers each query can have.
+    chosen: the batch-level slots with what is derived from them.
     """
 
     slots: np.ndarray | None
     include: tuple[np.ndarray, np.ndarray] | None
     exclude: tuple[np.ndarray, np.ndarray] | None
     counts: np.ndarray
+    chosen: SlotSet | None = None
 
     @classmethod
     def of(cls, rows: RowMap, within: Selection | None, queries: int) -> Allowed:
@@ -161,30 +245,22 @@ class Allowed:
         Raises:
             ContractError: the selection's per-request lists are for another number of queries.
         """
-        slots = None
-        if within is not None and within.rows is not None:
-            slots = rows.slots_of(within.rows)
-            slots = np.sort(slots[slots >= 0])
-        else:
-            slots = rows.live_slots
-            if within is not None and within.size < len(rows._slot_of):
-                mask = (rows.rows >= 0) & (rows.rows < within.size)
-                slots = None if mask.all() else np.flatnonzero(mask).astype(np.int32)
-        total = rows.slots if slots is None else len(slots)
+        chosen = rows.allowed(within)
+        total = len(chosen)
         include = exclude = None
         counts = np.full(queries, total, np.int64)
         if within is not None and within.include is not None:
-            include = _pairs(rows, slots, within.include, queries)
+            include = _pairs(rows, chosen, within.include, queries)
             counts = np.bincount(include[0], minlength=queries).astype(np.int64)
         if within is not None and within.exclude is not None:
-            exclude = _pairs(rows, slots, within.exclude, queries)
+            exclude = _pairs(rows, chosen, within.exclude, queries)
             if include is not None:
                 keep = ~np.isin(include[0] * total + include[1], exclude[0] * total + exclude[1])
                 include, exclude = (include[0][keep], include[1][keep]), None
                 counts = np.bincount(include[0], minlength=queries).astype(np.int64)
             else:
                 counts = counts - np.bincount(exclude[0], minlength=queries)
-        return cls(slots, include, exclude, counts)
+        return cls(chosen.slots, include, exclude, counts, chosen)
 
     @property
     def total(self) -> int | None:
@@ -201,16 +277,18 @@ class Allowed:
         renumber[queries] = np.arange(len(queries))
         include = None if self.include is None else _kept(self.include, renumber)
         exclude = None if self.exclude is None else _kept(self.exclude, renumber)
-        return Allowed(self.slots, include, exclude, self.counts[queries])
+        return Allowed(self.slots, include, exclude, self.counts[queries], self.chosen)
 
     def permits(self, query: np.ndarray, slot: np.ndarray, slots: int) -> np.ndarray:
         """For pairs (query [m], slot [m], below `slots`): whether the slot may answer the query [m]."""
         ok = np.ones(len(query), bool)
         position = slot.astype(np.int64)
         if self.slots is not None:
-            position = np.searchsorted(self.slots, slot)
-            ok = position < len(self.slots)
-            ok[ok] = self.slots[position[ok]] == slot[ok]
+            chosen = self.chosen or SlotSet(self.slots, slots)
+            position = chosen.positions[slot].astype(np.int64)
+            ok = position >= 0
+        if self.include is None and self.exclude is None:
+            return ok
         total = slots if self.slots is None else len(self.slots)
         keys = query.astype(np.int64) * total + position
         if self.include is not None:
@@ -226,18 +304,16 @@ def _kept(pairs: tuple[np.ndarray, np.ndarray], renumber: np.ndarray) -> tuple[n
     return query[keep], pairs[1][keep]
 
 
-def _pairs(rows: RowMap, slots: np.ndarray | None, lists: Ragged, queries: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(rows: RowMap, chosen: SlotSet, lists: Ragged, queries: int) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (query, position) pairs of per-request row lists, rows that are not allowed left out; sorted."""
     if len(lists) != queries:
         raise ContractError(f"the selection limits {len(lists):,} requests, but {queries:,} queries were given.")
-    query, slot = lists.groups.astype(np.int64), rows.slots_of(lists.values)
-    keep = slot >= 0
-    query, slot = query[keep], slot[keep].astype(np.int64)
-    total = rows.slots
-    if slots is not None:
-        total = len(slots)
-        at = np.searchsorted(slots, slot)
-        keep = (at < total) & (slots[np.minimum(at, max(total - 1, 0))] == slot) if total else np.zeros(len(slot), bool)
-        query, slot = query[keep], at[keep]
-    keys = np.unique(query * total + slot)
-    return keys // max(total, 1), keys % max(total, 1)
+    query, at = lists.groups.astype(np.int64), rows.slots_of(lists.values)
+    if chosen.slots is not None and len(at):
+        at = np.where(at >= 0, chosen.positions[at] if chosen.size else -1, -1)
+    keep = at >= 0
+    total = max(len(chosen), 1)
+    keys = query[keep] * total + at[keep]
+    if not (np.diff(keys) > 0).all():
+        keys = np.unique(keys)
+    return keys // total, keys % total

@@ -1,0 +1,199 @@
+"""What an approximate index measures about itself when it is built: how much each effort finds, and what it costs.
+
+**Recall.** Some vectors are held out while the rest is indexed, and asked as queries against exact answers. For every
+effort (candidates of a graph, lists probed) and every neighbor rank r the share found is kept: c(effort, r). A filter
+that a share s of the rows passes makes the k best survivors stand at ranks up to about k / s, so what it does to recall
+needs no measurement of its own: the r-th neighbor is among the k best survivors with probability
+s P(Binomial(r - 1, s) < k), and recall is the mean of c(effort, r) over those.
+
+**Cost.** Microseconds, timed once (the least of three runs) and kept with the index, so that a saved index always
+plans the same; small indexes take the figures below, which are of one core of an AMD EPYC, and plan the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.special import betainc
+
+SAMPLE = 256
+"""Vectors held out to measure with (fewer of a small index)."""
+DEEPEST = 8192
+"""The highest neighbor rank that is measured."""
+_SHARES = np.geomspace(1.0, 1e-4, 65)
+"""Filter selectivities a needed effort is worked out for; what lies between takes the next lower one."""
+
+
+def rank_edges(deepest: int) -> np.ndarray:
+    """Bounds [b + 1] of the bins of neighbor ranks (from 0): one by one to 10, then each a third wider."""
+    edges = [*range(min(deepest, 10) + 1)]
+    while edges[-1] < deepest:
+        edges.append(min(deepest, int(edges[-1] * 1.33) + 1))
+    return np.array(edges)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Shares of true neighbors found: `found` [efforts, bins], per effort and bin of neighbor ranks.
+
+    efforts: increasing. edges: bounds of the bins [bins + 1]. queries: how many were asked.
+    """
+
+    efforts: np.ndarray
+    edges: np.ndarray
+    found: np.ndarray
+    queries: int
+
+    @classmethod
+    def of_ranks(cls, efforts: np.ndarray, needed: np.ndarray) -> Curve:
+        """From the effort every neighbor needs: `needed` [q, deepest], neighbors by rank."""
+        edges = rank_edges(needed.shape[1])
+        found = np.stack([np.add.reduceat((needed <= e).mean(0), edges[:-1]) for e in efforts]) / np.diff(edges)
+        return cls(np.asarray(efforts), edges, found, len(needed))
+
+    def recall(self, k: int, share: float, skip: int = 0) -> np.ndarray:
+        """Expected recall@k of each effort [efforts] behind a filter that `share` of the rows pass.
+
+        skip: that many of the best survivors may not answer (they are excluded), so the ones behind them must be found.
+        """
+        edges = tuple(self.edges.tolist())
+        weights = _weights(edges, k + skip, share)
+        if skip:
+            weights = ((k + skip) * weights - skip * _weights(edges, skip, share)) / k
+        return self.found @ weights
+
+    def needed(self, k: int, target: float, skip: int = 0) -> np.ndarray:
+        """The least effort that reaches `target` for each of `_SHARES`: int64 [65], -1 where none does.
+
+        The target is raised by the standard error of a share measured on as many queries, whose answers stand or fall
+        together: some batches are harder than the average.
+        """
+        raised = min(target + np.sqrt(target * (1.0 - target) / max(self.queries, 1)), 1.0 - 1e-9)
+        return _needed(self, k, skip, raised)
+
+    def effort(self, k: int, share: np.ndarray, target: float, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """For selectivities [n]: the efforts that reach `target`, -1 where none does, and the recall they give [n]."""
+        at = np.searchsorted(-_SHARES, -np.asarray(share, np.float64), side="left")
+        known = np.minimum(at, len(_SHARES) - 1)
+        efforts = np.where(at < len(_SHARES), self.needed(k, target, skip)[known], -1)
+        table = _recalls(self, k, skip)
+        column = np.searchsorted(self.efforts, np.maximum(efforts, self.efforts[0]))
+        return efforts, np.where(efforts >= 0, table[known, column], 0.0)
+
+    def expected(self, effort: int, k: int, share: float, skip: int = 0) -> float:
+        """Expected recall@k of any effort, between the measured ones along their logarithm."""
+        curve = self.recall(k, max(share, 1e-9), skip)
+        return float(np.interp(np.log(max(effort, 1)), np.log(self.efforts), curve))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "efforts": self.efforts.tolist(),
+            "edges": self.edges.tolist(),
+            "found": np.round(self.found, 4).tolist(),
+            "queries": self.queries,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Curve:
+        return cls(
+            np.array(content["efforts"]),
+            np.array(content["edges"]),
+            np.array(content["found"], np.float64),
+            int(content["queries"]),
+        )
+
+
+@lru_cache(maxsize=1024)
+def _weights(edges: tuple[int, ...], k: int, share: float) -> np.ndarray:
+    """How likely an answer's rank falls into each bin; ranks beyond the last count as not found."""
+    rank = np.arange(edges[-1], dtype=np.float64)
+    below = np.where(rank < k, 1.0, betainc(np.maximum(rank, k) - k + 1.0, float(k), 1.0 - share))
+    return np.add.reduceat(share * below / k, np.array(edges[:-1]))
+
+
+@lru_cache(maxsize=64)
+def _recalls(curve: Curve, k: int, skip: int) -> np.ndarray:
+    return np.stack([curve.recall(k, float(share), skip) for share in _SHARES])
+
+
+@lru_cache(maxsize=64)
+def _needed(curve: Curve, k: int, skip: int, target: float) -> np.ndarray:
+    enough = np.maximum.accumulate(_recalls(curve, k, skip), axis=1) >= target
+    return np.where(enough.any(1), curve.efforts[enough.argmax(1)], -1)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Microseconds on one thread.
+
+    alone, together: of a survivor scanned exactly, for a single query and for each query of a large batch. candidate:
+    of one more candidate of the graph, fixed: of the graph before the first. coarse: of ordering the lists. tested: of
+    a slot in a probed list, scored: of one that also passes the filter.
+    """
+
+    alone: float = 0.12
+    together: float = 0.015
+    fixed: float = 20.0
+    candidate: float = 1.6
+    coarse: float = 12.0
+    tested: float = 0.004
+    scored: float = 0.035
+
+    def exact(self, survivors: np.ndarray, batch: int) -> np.ndarray:
+        """Per query, of an exact scan that `batch` queries share."""
+        return survivors * (self.together + (self.alone - self.together) / max(batch, 1))
+
+    def graph(self, ef: np.ndarray) -> np.ndarray:
+        """Per query, of `ef` candidates."""
+        return self.fixed + self.candidate * ef
+
+    def lists(self, tested: np.ndarray, scored: np.ndarray) -> np.ndarray:
+        """Per query, of lists that hold `tested` slots of which `scored` pass the filter."""
+        return self.coarse + self.tested * tested + self.scored * scored
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """All that was measured. length: candidates per answer that the lists' codes need; kept: what they then keep.
+
+    timed: whether `costs` were measured here.
+    """
+
+    graph: Curve | None = None
+    lists: Curve | None = None
+    length: float = 5.0
+    kept: float = 1.0
+    costs: Costs = Costs()
+    timed: bool = False
+
+    def replaced(self, **values: Any) -> Calibration:
+        return replace(self, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "graph": None if self.graph is None else self.graph.to_json(),
+            "lists": None if self.lists is None else self.lists.to_json(),
+            "length": self.length,
+            "kept": self.kept,
+            "costs": asdict(self.costs),
+            "timed": self.timed,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any] | None) -> Calibration:
+        if not content:
+            return cls()
+        graph, lists = (
+            None if content[name] is None else Curve.from_json(content[name]) for name in ("graph", "lists")
+        )
+        return cls(
+            graph,
+            lists,
+            float(content["length"]),
+            float(content["kept"]),
+            Costs(**content["costs"]),
+            bool(content["timed"]),
+        )

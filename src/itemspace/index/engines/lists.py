@@ -1,0 +1,200 @@
+"""`Lists`: inverted lists around k-means centers (faiss, extra `ann`), by slot; short codes, so scores are the caller's.
+
+Which list every slot is in is known here too, so that a filter's survivors can be counted list by list before anything
+is searched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from itemspace.core.extras import require
+from itemspace.core.vectors import VectorSpace, normalize
+from itemspace.index.persist import checksum
+from itemspace.index.rows import SlotSet, grown
+
+_FILE, _CHECK = "lists.faiss", "lists.json"
+_POINTS, _ROUNDS = 64, 10
+"""Vectors per center that k-means reads, and its rounds: more of either moved recall by less than .2 points."""
+_LOOKED_UP = 4096
+"""Up to as many vectors are told their list when added; for more the lists are read back once."""
+Codes = Literal["pq4", "int8", "float16", "float32"]
+_CODES = {"int8": "SQ8", "float16": "SQfp16", "float32": "Flat"}
+
+
+def _codes(codes: Codes, dimension: int) -> str:
+    """faiss's name of the codes. pq4: four bits for two dimensions (three or four where two do not divide)."""
+    if codes != "pq4":
+        return _CODES[codes]
+    for width in (2, 3, 4):
+        if dimension % width == 0:
+            return f"PQ{dimension // width}x4fsr"
+    return _CODES["int8"]
+
+
+def lists_for(size: int) -> int:
+    """How many lists `size` vectors get: the power of two nearest to twice the square root, 39 vectors each at least."""
+    return max(1, min(2 ** round(np.log2(2.0 * np.sqrt(max(size, 1)))), size // 39))
+
+
+class Lists:
+    """Vectors in lists by their nearest center; a search reads the lists of the centers nearest to the query."""
+
+    def __init__(self, space: VectorSpace, codes: Codes, threads: int) -> None:
+        self._faiss = require("faiss", extra="ann", needed_for="An index of inverted lists")
+        self.space, self.codes, self.threads = space, codes, threads or os.cpu_count() or 1
+        self._index: Any = None
+        self._list_of = np.zeros(0, np.int32)
+        self._sizes = np.zeros(0, np.int64)
+        self._stale = False
+        self.trained_on = 0
+
+    def __len__(self) -> int:
+        return 0 if self._index is None else int(self._index.ntotal)
+
+    @property
+    def count(self) -> int:
+        """How many lists."""
+        return 0 if self._index is None else int(self._index.nlist)
+
+    def train(self, sample: np.ndarray, lists: int, size: int, seed: int) -> None:
+        """Place `lists` centers by k-means over `sample` [m, d] of the `size` vectors that will come."""
+        faiss = self._faiss
+        metric = faiss.METRIC_L2 if self.space.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+        index = faiss.index_factory(
+            self.space.dimension, f"IVF{lists},{_codes(self.codes, self.space.dimension)}", metric
+        )
+        index.cp.seed, index.cp.niter = seed, _ROUNDS
+        index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = _POINTS, 1
+        with self._bounded():
+            index.train(self._ready(sample))
+        self._index, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+
+    def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
+        """Which of `size` vectors `train` should see, sorted."""
+        wanted = min(size, _POINTS * lists)
+        return np.sort(rng.choice(size, wanted, replace=False)) if wanted < size else np.arange(size)
+
+    def add(self, slots: np.ndarray, vectors: np.ndarray) -> None:
+        """Put new slots [n] with their vectors [n, d] into the lists."""
+        if len(slots) == 0:
+            return
+        values, size = self._ready(vectors), int(slots.max()) + 1
+        with self._bounded():
+            self._index.add_with_ids(values, np.ascontiguousarray(slots, np.int64))
+            if len(slots) > _LOOKED_UP or self._stale:
+                self._stale = True
+                return
+            _, nearest = self._index.quantizer.search(values, 1)
+        if size > len(self._list_of):
+            self._list_of = grown(self._list_of, len(self._list_of), size - len(self._list_of))
+        self._list_of[slots] = nearest[:, 0]
+        self._sizes = self._sizes + np.bincount(nearest[:, 0], minlength=self.count)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Vectors in every list, int64 [lists], dead slots included."""
+        self._read_back()
+        return self._sizes
+
+    def _read_back(self) -> None:
+        """Ask the lists what they hold."""
+        if not self._stale:
+            return
+        lists = self._index.invlists
+        held = [self._faiss.rev_swig_ptr(lists.get_ids(i), lists.list_size(i)) for i in range(self.count)]
+        self._list_of = np.zeros(
+            1 + max((int(members.max()) for members in held if len(members)), default=-1), np.int32
+        )
+        for number, members in enumerate(held):
+            self._list_of[members] = number
+        self._sizes = np.array([len(members) for members in held], np.int64)
+        self._stale = False
+
+    def order(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The `probes` lists nearest to each query, int64 [q, p], and how near their centers are."""
+        with self._bounded():
+            near, lists = self._index.quantizer.search(self._ready(queries), min(probes, self.count))
+        return lists, near
+
+    def homes(self, slots: np.ndarray) -> np.ndarray:
+        """The list each slot is in, of the same shape."""
+        self._read_back()
+        return self._list_of[slots].astype(np.int64)
+
+    def survivors(self, chosen: SlotSet) -> np.ndarray:
+        """How many of the chosen slots every list holds, int64 [lists]; counted once per selection."""
+        if chosen.slots is None:
+            return self.sizes
+        self._read_back()
+        return np.asarray(
+            chosen.derived(("lists", id(self)), lambda: np.bincount(self._list_of[chosen.slots], minlength=self.count))
+        )
+
+    def search(
+        self, queries: np.ndarray, wanted: int, lists: np.ndarray, near: np.ndarray, chosen: SlotSet
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The `wanted` nearest chosen slots of the given lists [q, p] (-1: none), by their codes.
+
+        Slots int64 [q, wanted], -1 where the lists hold no more, and distances float32, smallest first.
+        """
+        faiss = self._faiss
+        params = faiss.SearchParametersIVF(nprobe=lists.shape[1])
+        if chosen.slots is not None:
+            bits = chosen.bits
+            params.sel = selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        scores = np.empty((len(queries), wanted), np.float32)
+        slots = np.empty((len(queries), wanted), np.int64)
+        # The wrapper of this call takes no selector; the call below it does.
+        arrays = (self._ready(queries), np.ascontiguousarray(lists, np.int64), np.ascontiguousarray(near, np.float32))
+        x, assigned, coarse, out, labels = (faiss.swig_ptr(array) for array in (*arrays, scores, slots))
+        with self._bounded():
+            self._index.search_preassigned_c(len(queries), x, wanted, assigned, coarse, out, labels, False, params)
+        if chosen.slots is not None:
+            params.sel = None
+            del selector
+        return slots, scores if self.space.metric == "euclidean" else -scores
+
+    def save(self, folder: Path) -> None:
+        """Write the lists and their checksum."""
+        content: dict[str, Any] = {"slots": len(self), "trained_on": self.trained_on, "sha256": ""}
+        if self._index is not None:
+            self._faiss.write_index(self._index, str(folder / _FILE))
+            content["sha256"] = checksum(folder / _FILE)
+        (folder / _CHECK).write_text(json.dumps(content) + "\n")
+
+    def load(self, folder: Path, slots: int) -> bool:
+        """Read what `save` wrote; False when it is missing, damaged, or of other vectors."""
+        try:
+            content = json.loads((folder / _CHECK).read_text())
+            if content["slots"] != slots or content["sha256"] != checksum(folder / _FILE):
+                return False
+            index = self._faiss.read_index(str(folder / _FILE))
+            if index.ntotal != slots or index.d != self.space.dimension:
+                return False
+            self.trained_on = int(content["trained_on"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+            return False
+        self._index, self._stale = index, True
+        return True
+
+    def _ready(self, vectors: np.ndarray) -> np.ndarray:
+        if self.space.metric == "cosine" and not self.space.normalized:
+            return normalize(vectors)
+        return np.ascontiguousarray(vectors, np.float32)
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        before = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            self._faiss.omp_set_num_threads(before)

@@ -1,0 +1,155 @@
+"""The measurements behind a `Calibration`: held-out vectors as queries, exact answers, and short timings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itemspace.index.calibration import DEEPEST, SAMPLE, Costs, Curve
+from itemspace.index.graph import Graph
+from itemspace.index.rows import Allowed, SlotSet
+
+if TYPE_CHECKING:
+    from itemspace.index.engines.lists import Lists
+    from itemspace.index.table import VectorTable
+
+_BLOCK = 32_768
+_EFFORTS = np.array([10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024])
+_ANSWERS = 10
+_LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
+_LEAST = 512
+"""Fewer vectors than this are not worth holding any out."""
+
+
+def held_out(slots: int, rng: np.random.Generator) -> np.ndarray:
+    """Slots to measure with, sorted: 256, an eighth of a small index, none of a tiny one."""
+    if slots < _LEAST:
+        return np.zeros(0, np.int64)
+    return np.sort(rng.choice(slots, min(SAMPLE, slots // 8), replace=False))
+
+
+def nearest(table: VectorTable, queries: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """The slots nearest to each query by rank, int64 [q, r], r at most `DEEPEST`; those of `without` left out."""
+    metric, slots = table.space.metric, table.rows.slots
+    deepest = min(DEEPEST, slots - len(without))
+    best = np.full((len(queries), 0), -np.inf, np.float32)
+    at = np.zeros((len(queries), 0), np.int64)
+    for start in range(0, slots, _BLOCK):
+        stop = min(start + _BLOCK, slots)
+        scores = queries @ np.asarray(table.block(start, stop), np.float32).T
+        norms = table.norms(slice(start, stop))
+        if metric == "euclidean":
+            scores -= 0.5 * norms * norms
+        elif metric == "cosine" and not table.space.normalized:
+            scores /= np.maximum(norms, 1e-30)
+        scores[:, without[(without >= start) & (without < stop)] - start] = -np.inf
+        best = np.concatenate([best, scores], axis=1)
+        at = np.concatenate([at, np.broadcast_to(np.arange(start, stop), scores.shape)], axis=1)
+        if best.shape[1] > deepest:
+            keep = np.argpartition(-best, deepest - 1, axis=1)[:, :deepest]
+            best, at = np.take_along_axis(best, keep, 1), np.take_along_axis(at, keep, 1)
+    return np.take_along_axis(at, np.argsort(-best, axis=1, kind="stable"), 1)
+
+
+def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
+    """What every number of candidates finds."""
+    efforts = _EFFORTS[: max(int(np.searchsorted(_EFFORTS, len(graph))), 1)]
+    truth = truth[:, : int(efforts[-1])]
+    needed = np.full(truth.shape, np.iinfo(np.int64).max)
+    offset = np.arange(len(queries))[:, None] * (int(truth.max(initial=0)) + len(graph) + 2)
+    for effort in efforts[::-1].tolist():
+        found, _ = graph.search(queries, effort)
+        hit = np.isin(truth + offset, np.where(found >= 0, found + offset, -1))
+        needed[hit] = effort
+    return Curve.of_ranks(efforts, needed)
+
+
+def lists_curve(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> Curve:
+    """What every number of probed lists holds."""
+    order, _ = lists.order(queries, lists.count)
+    position = np.empty_like(order)
+    np.put_along_axis(position, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
+    needed = np.take_along_axis(position, lists.homes(truth), 1) + 1
+    grid = np.unique(np.round(np.geomspace(1, lists.count, 4 * int(np.log2(lists.count)) + 1)).astype(np.int64))
+    return Curve.of_ranks(grid, needed)
+
+
+def short_list(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """How many candidates per answer the codes need, and the share of the answers in what is read that they then keep.
+
+    The least of a few lengths that keeps 99.5%, or the longest.
+    """
+    order, near = lists.order(queries, max(lists.count // 4, 1))
+    everything = SlotSet(None, len(lists))
+    read = (order[:, None, :] == lists.homes(truth[:, :_ANSWERS])[:, :, None]).any(2)
+    offset = np.arange(len(queries))[:, None] * (len(lists) + len(queries) + int(truth.max()))
+    wanted = (truth[:, :_ANSWERS] + offset)[read]
+    kept = 1.0
+    for length in _LENGTHS:
+        found, _ = lists.search(queries, min(int(length * _ANSWERS), len(lists)), order, near, everything)
+        kept = float(np.isin(wanted, np.where(found >= 0, found + offset, -1)).mean()) if len(wanted) else 1.0
+        if kept >= 0.995:
+            break
+    return length, kept
+
+
+def _microseconds(call: Callable[[], object]) -> float:
+    """The least of three runs; CPU time where it is less than the wall's, so that a busy machine does not count."""
+    taken = []
+    for _ in range(3):
+        wall, cpu = time.perf_counter(), time.process_time()
+        call()
+        taken.append(min(time.perf_counter() - wall, time.process_time() - cpu))
+    return 1e6 * min(taken)
+
+
+def _slope(small: float, large: float, step: float) -> float:
+    return max((large - small) / step, 1e-4)
+
+
+def exact_costs(table: VectorTable, queries: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """`alone` and `together`: survivors scanned for one query, and for many."""
+    taken: dict[tuple[int, int], float] = {}
+    sizes, batches = (2048, 8192), (1, min(len(queries), 128))
+    for size in sizes:
+        slots = np.sort(rng.choice(table.rows.slots, size, replace=False)).astype(np.int32)
+        for batch in batches:
+            allowed = Allowed(slots, None, None, np.full(batch, size))
+            taken[size, batch] = _microseconds(partial(table.search, queries[:batch], 10, allowed)) / batch
+    step = sizes[1] - sizes[0]
+    alone, together = (_slope(taken[sizes[0], b], taken[sizes[1], b], step) for b in batches)
+    return {"alone": max(alone, together), "together": together}
+
+
+def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray) -> dict[str, float]:
+    """`fixed` and `candidate`; `search` takes queries and candidates, and ranks what it finds."""
+    asked = queries[:64]
+    few, many = (_microseconds(partial(search, asked, ef)) / len(asked) for ef in (16, 128))
+    candidate = _slope(few, many, 112)
+    return {"candidate": candidate, "fixed": max(few - 16 * candidate, 1.0)}
+
+
+def lists_costs(
+    search: Callable[[np.ndarray, int, SlotSet], object], lists: Lists, queries: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """`coarse`, `tested` and `scored`; `search` takes queries, lists to probe and the slots allowed."""
+    asked, slots = queries[:64], len(lists)
+    everything = SlotSet(None, slots)
+    tenth = SlotSet(np.sort(rng.choice(slots, slots // 10, replace=False)).astype(np.int32), slots)
+    size, probes = slots / lists.count, (4, min(32, lists.count))
+    whole = [_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes]
+    part = [_microseconds(partial(search, asked, p, tenth)) / len(asked) for p in probes]
+    step = size * max(probes[1] - probes[0], 1)
+    both, filtered = _slope(whole[0], whole[1], step), _slope(part[0], part[1], step)
+    scored = max((both - filtered) / 0.9, 1e-4)
+    tested = max(both - scored, 1e-4)
+    return {"scored": scored, "tested": tested, "coarse": max(whole[0] - both * size * probes[0], 1.0)}
+
+
+def rounded(costs: dict[str, float]) -> Costs:
+    """Costs to three digits."""
+    return Costs(**{name: float(f"{value:.3g}") for name, value in costs.items()})
