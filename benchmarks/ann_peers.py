@@ -299,7 +299,7 @@ class Ours(Arm):
     distribution = "itemspace"
     ours = True
     efforts: ClassVar[dict[str, Sequence[float]]] = {
-        "recall": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999),
+        "recall": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.935, 0.945, 0.95, 0.955, 0.965, 0.975, 0.985, 0.992, 0.997),
         "ef": BEAMS,
         "nprobe": _grid(1, 4_096),
         "probes": _grid(1, 4_096),
@@ -326,7 +326,10 @@ class Ours(Arm):
 
     def build(self, items: np.ndarray, cells: Sequence[Cell], folder: Path, threads: int) -> None:
         config = {**self.build_config, "threads": threads} if self.build_config else {}
-        self.kind(**config).build(self.dense(items).chunks(), rng=0).save(folder)
+        index = self.kind(**config).build(self.dense(items).chunks(), rng=0)
+        if config:
+            index.config = index.config.model_copy(update={"threads": 1})  # what it is opened with, to search
+        index.save(folder)
 
     def open(self, items: np.ndarray, folder: Path) -> None:
         self.index = self.kind.open(folder)

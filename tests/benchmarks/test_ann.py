@@ -144,8 +144,9 @@ def test_every_adapter_filters_and_finds(data: Data, make, tmp_path: Path) -> No
         queries = data.queries[cell.queries][:50]
         judged = data.judge(cell, search(queries, most))
         assert judged.wrong == 0
-        starved = cell.own and arm.name == "faiss-hnsw"  # a graph whose answers are 1% of it
-        assert judged.recall > (0.3 if starved else 0.94)
+        # One bit for each of 16 dimensions tells little; a graph starves where its answers are 1% of it.
+        floor = {"faiss-rabitq": 0.8, "faiss-hnsw": 0.3 if cell.own else 0.94}.get(arm.name, 0.94)
+        assert judged.recall > floor
         one = search(queries[:1], most)
         assert one.shape == (1, K)
 
