@@ -177,7 +177,8 @@ class Sweep:
             count = min(PROBE, self.most)
             wall, cpu = harness.timed(lambda: found.append(self.search(self.asked[:count], setting)))
             more = min(self.most, int(count * SECONDS / max(cpu, 1e-9)))
-            if more > count and count / cpu > self.hopeless / 2:
+            # A small probe flatters nobody: what a call costs weighs more in it than in a batch.
+            if more > count and count / cpu > self.hopeless / 8:
                 count = more
                 wall, cpu = harness.timed(lambda: found.append(self.search(self.asked[:count], setting)))
             judged = self.data.judge(self.cell, found[-1])
