@@ -31,7 +31,10 @@ from ann_measure import Data, build, keep, kept, measure, place
 from ann_peers import Arm, Searcher, arms
 from ann_tables import GRAPHS, Run, report, result
 
+from itemspace.core.plugins import available
+
 CLOSE = 1.3  # Peers within this of the fastest are timed again beside us.
+TOO_SLOW = 8.0  # Further indexes of ours this many times slower than the fastest peer would shrink everyone's batch.
 LIMIT = 1.0  # Seconds one turn of a round may take.
 REAL_ONLY = ("usearch-f16", "usearch-f32", "lancedb-ivf-pq", "lancedb-ivf-hnsw-sq")
 
@@ -42,6 +45,10 @@ def main() -> None:
     everything = arms(options.ours.split(","))
     chosen = [everything[name] for name in options.arms.split(",")] if options.arms else list(everything.values())
     names = ("synthetic", "real") if options.data == "both" else (options.data,)
+    if options.peers_report:
+        for name in names:
+            report(Data.load(name, options.count), [arm for arm in chosen if not arm.ours])
+        return
     one = options.build_only or options.measure_only
     if one:
         for name in names:
@@ -65,10 +72,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", choices=("synthetic", "real", "both"), default="both")
     parser.add_argument("--count", type=int, default=1_000_000, help="synthetic items")
     parser.add_argument("--quick", action="store_true", help="20,000 synthetic items, published to the workspace only")
-    parser.add_argument("--ours", default="hnsw,flat", help="indexes of itemspace; verdicts are about the first")
+    ours = ",".join(name for name in ("hnsw", "ivf", "flat") if name in available("indexes"))
+    parser.add_argument("--ours", default=ours, help="indexes of itemspace; verdicts are about the first")
     parser.add_argument("--arms", default="", help="only these arms, by name")
     parser.add_argument("--build-only", metavar="ARM", help="build and keep one arm")
     parser.add_argument("--measure-only", metavar="ARM", help="sweep and keep one arm")
+    parser.add_argument("--peers-report", action="store_true", help="write what is known so far into the workspace")
     parser.add_argument("--no-final", action="store_true", help="build and sweep, publish nothing")
     options = parser.parse_args()
     if options.quick:
@@ -132,7 +141,8 @@ def _final(run: Run) -> Run:
             fastest = run.swept[best[0]][cell.name]["best"]["qps_cpu"] if best else 0.0
             close = [n for n in best if run.swept[n][cell.name]["best"]["qps_cpu"] * CLOSE > fastest][:2]
             graphs = [n for n in best if n.startswith(GRAPHS)][:1] if not cell.allowed else []
-            names = [*run.ours, *dict.fromkeys(close + graphs)]
+            mine = [n for n in run.ours if n == run.ours[0] or _speed(run, n, cell) * TOO_SLOW > fastest]
+            names = [*mine, *dict.fromkeys(close + graphs)]
             settings = {name: _setting(run, name, cell) for name in names}
             key = "|".join([cell.name, *(f"{place(run.arms[n], run.data).name}@{s:g}" for n, s in settings.items())])
             if key not in done:
@@ -144,6 +154,11 @@ def _final(run: Run) -> Run:
             run = Run(run.data, run.arms, run.built, run.swept, {**run.final, cell.name: done[key]})
     os.sched_setaffinity(0, affinity)
     return run
+
+
+def _speed(run: Run, name: str, cell: Cell) -> float:
+    """Queries per CPU-second of ours as it comes, in the sweep."""
+    return float((run.swept[name].get(cell.name) or {}).get("default", {}).get("qps_cpu", 0.0))
 
 
 def _setting(run: Run, name: str, cell: Cell) -> float:

@@ -62,6 +62,10 @@ def result(runs: Sequence[Run], machine: str, command: str) -> harness.Result:
         _unfiltered(made, run)
         _peers(made, run)
         _builds(made, run)
+        loads = [final["load"] for final in run.final.values()]
+        made.notes.append(
+            f"Load of the machine during the last rounds, {run.data.name}: {min(loads):.1f} to {max(loads):.1f}."
+        )
     return made
 
 
@@ -75,6 +79,8 @@ def _filtered(result: harness.Result, run: Run) -> None:
         peers = [name for name in final if not run.arms[name].ours]
         best = min(peers, key=lambda n: final[n]["ratio"]) if peers else None
         for name in run.ours:
+            if name not in final:
+                continue
             mine, theirs = final[name], final.get(best or "", {})
             ratio = theirs["ratios"][name] if best else float("inf")
             explain = (run.swept[name].get(cell.name) or {}).get("explain", "")
@@ -152,7 +158,8 @@ def _unfiltered(result: harness.Result, run: Run) -> None:
     result.chart(f"Recall and speed, {run.data.name}, unfiltered", "recall@10", "queries per CPU-s", curves)
     graphs = [name for name in final if name.startswith(GRAPHS)]
     for graph in graphs[:1]:
-        best = max(run.ours, key=lambda n: final[n]["qps"] if final[n]["recall"] >= TARGET else 0.0)
+        mine = [name for name in run.ours if name in final and final[name]["recall"] >= TARGET] or run.ours[:1]
+        best = max(mine, key=lambda n: final[n]["qps"])
         claim = f"{run.data.name}, unfiltered: {best} queries per second over {graph}, both at recall {TARGET}"
         result.at_least(claim, final[graph]["ratios"][best], 1.0)
 
@@ -199,10 +206,11 @@ def _builds(result: harness.Result, run: Run) -> None:
 
 
 def report(data: Data, mine: Sequence[Arm]) -> None:
-    """What is known so far of every arm, as text in the workspace."""
+    """What is known so far of every arm: ann-peers.md in the workspace, one part per data set."""
     known = {arm: (kept(place(arm, data), "built.json"), kept(place(arm, data))) for arm in mine}
-    path = harness.workspace() / f"ann-{data.name}-{len(data.items)}.md"
-    path.write_text("\n".join(_lines(data, known)) + "\n")
+    (data.folder / "report.md").write_text("\n".join(_lines(data, known)) + "\n")
+    parts = [path.read_text() for path in sorted(data.folder.parent.glob("*/report.md"))]
+    (harness.workspace() / "ann-peers.md").write_text("\n".join(parts))
 
 
 def _lines(data: Data, known: Mapping[Arm, tuple[dict[str, Any], dict[str, Any]]]) -> Iterator[str]:
