@@ -150,9 +150,9 @@ def measure(arm: Arm, data: Data, peers: Sequence[Arm]) -> None:
 def _tell(arm: Arm, cell: Cell, result: dict[str, Any]) -> None:
     shown = result.get("default") or result["best"] or result["tried"][-1]
     told = "" if result["best"] else " (target not reached)"
+    at = "as it comes," if arm.ours else f"{arm.knob} {shown['setting']:g}"
     print(
-        f"  {arm.name} {cell.name}: {arm.knob} {shown['setting']:g} recall {shown['recall']:.3f} "
-        f"{shown['qps_cpu']:,.0f} queries per CPU-s{told}",
+        f"  {arm.name} {cell.name}: {at} recall {shown['recall']:.3f} {shown['qps_cpu']:,.0f} queries per CPU-s{told}",
         file=sys.stderr,
         flush=True,
     )

@@ -156,6 +156,9 @@ def _unfiltered(result: harness.Result, run: Run) -> None:
         if "all" in swept
     }
     result.chart(f"Recall and speed, {run.data.name}, unfiltered", "recall@10", "queries per CPU-s", curves)
+    if run.ours:
+        usual = run.swept[run.ours[0]]["all"]["default"]["recall"]
+        result.at_least(f"{run.data.name}, unfiltered: {run.ours[0]} recall@{K} as it comes", usual, TARGET)
     graphs = [name for name in final if name.startswith(GRAPHS)]
     for graph in graphs[:1]:
         mine = [name for name in run.ours if name in final and final[name]["recall"] >= TARGET] or run.ours[:1]
@@ -180,8 +183,8 @@ def _told(arm: Arm, cell: Mapping[str, Any] | None) -> str:
     """One cell of one peer, in words."""
     if not cell:
         return "cannot"
-    shown = cell["best"] or cell["tried"][-1]
-    at = f", {arm.knob} {shown['setting']:g}" if arm.knob else ""
+    shown = cell.get("default") or cell["best"] or cell["tried"][-1]
+    at = f", {arm.knob} {shown['setting']:g}" if arm.knob and not arm.ours else ""
     return f"{'' if cell['best'] else 'short: '}{shown['qps_cpu']:,.0f} ({shown['recall']:.3f}{at})"
 
 
