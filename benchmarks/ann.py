@@ -36,7 +36,7 @@ from itemspace.core.plugins import available
 CLOSE = 1.3  # Peers within this of the fastest are timed again beside us.
 TOO_SLOW = 8.0  # Further indexes of ours this many times slower than the fastest peer would shrink everyone's batch.
 LIMIT = 1.0  # Seconds one turn of a round may take.
-REAL_ONLY = ("usearch-f16", "usearch-f32", "lancedb-ivf-pq", "lancedb-ivf-hnsw-sq")
+REAL_ONLY = ("hnswlib-m32", "usearch-f16", "usearch-f32", "lancedb-ivf-pq", "lancedb-ivf-hnsw-sq")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from ann_peers import Arm, K
 
 TARGET = 0.95
 SECONDS = 1.0  # The most one measurement of a sweep should take; slow arms get fewer queries.
-PROBE = 32
+PROBE, LEAST = 8, 32  # Queries that show how slow an arm is, and the fewest that recall is judged by otherwise.
 GIVE_UP = 4.0  # A peer this many times slower than the best known one, and still short of the target, is left there.
 
 
@@ -176,8 +176,8 @@ class Sweep:
             found: list[np.ndarray] = []
             count = min(PROBE, self.most)
             wall, cpu = harness.timed(lambda: found.append(self.search(self.asked[:count], setting)))
-            more = min(self.most, int(count * SECONDS / max(cpu, 1e-9)))
-            # A small probe flatters nobody: what a call costs weighs more in it than in a batch.
+            more = min(self.most, max(LEAST, int(count * SECONDS / max(cpu, 1e-9))))
+            # An eighth, because what a call costs weighs more in a probe than in a batch.
             if more > count and count / cpu > self.hopeless / 8:
                 count = more
                 wall, cpu = harness.timed(lambda: found.append(self.search(self.asked[:count], setting)))

@@ -138,7 +138,7 @@ class Faiss(Arm):
         factory = self.factory.format(nlist=inverted_lists(len(items)))
         index = faiss.index_factory(items.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         if self.knob == "ef":
-            faiss.downcast_index(index).hnsw.efConstruction = 200
+            faiss.downcast_index(index).hnsw.efConstruction = 100
         if self.knob == "nprobe":
             inverted = faiss.extract_index_ivf(index)
             inverted.cp.niter, inverted.cp.max_points_per_centroid = ITERATIONS, PER_LIST
@@ -384,7 +384,7 @@ def arms(ours: Sequence[str]) -> dict[str, Arm]:
         Faiss("faiss-flat", "Flat", "", "exhaustive, float32"),
         Hnswlib(16),
         Hnswlib(32),
-        Faiss("faiss-hnsw32", "HNSW32", "ef", "M 32, efConstruction 200, float32"),
+        Faiss("faiss-hnsw32", "HNSW32", "ef", "M 32, efConstruction 100, float32"),
         Usearch("bf16"),
         Usearch("f16"),
         Usearch("f32"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ann
 import ann_measure
+import ann_tables
+import harness
 import numpy as np
 import pytest
 from ann_cells import Cell, cells, exact, least_setting, quality
@@ -190,3 +193,41 @@ def test_cells_are_the_same_every_time(data: Data) -> None:
     for one, other in zip(data.cells, again, strict=True):
         assert one.name == other.name
         assert all(map(np.array_equal, one.allowed, other.allowed))
+
+
+def test_the_whole_run_judges_every_cell_and_says_what_was_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(harness, "workspace", lambda *_: tmp_path)
+    rng = np.random.default_rng(5)
+    data = Data("tiny", unit(rng, N), unit(rng, QUERIES))
+    data.__dict__["folder"] = tmp_path / "tiny"
+    data.folder.mkdir()
+    monkeypatch.setitem(data.__dict__, "cells", [data.cells[0], data.cells[4], data.cells[-1]])
+    arms = {arm.name: arm for arm in (Faiss("faiss-flat", "Flat", ""), Hnswlib(16), Ours("hnsw"), Ours("flat"))}
+    built = {name: build(arm, data, 1) for name, arm in arms.items()}
+    for arm in arms.values():
+        measure(arm, data, [])
+    swept = {name: kept(ann_measure.place(arm, data)) for name, arm in arms.items()}
+    swept["itemspace-hnsw"]["random 1.0%"] |= {"best": None}
+    run = ann._final(ann_tables.Run(data, arms, built, swept, {}))
+    monkeypatch.setattr(harness, "timed", lambda *_: pytest.fail("measured again"))
+    assert ann._final(ann_tables.Run(data, arms, built, swept, {})).final == run.final
+    made = ann_tables.result([run], "here", "python benchmarks/ann.py")
+    claims = [verdict["claim"] for verdict in made.verdicts]
+    for cell in ("random 1.0%", "own 1.0%"):
+        mine = [claim for claim in claims if f"tiny, {cell}: itemspace-hnsw" in claim]
+        assert len(mine) == 3
+        told = run.final[cell]["arms"]["itemspace-hnsw"]
+        assert (told["least"], told["wrong"]) == (0, 0)
+        assert told["recall"] > 0.9
+    assert sum("unfiltered" in claim for claim in claims) == 2
+    ratios = run.final["random 1.0%"]["arms"]
+    peer = next(name for name in ratios if not arms[name].ours)
+    assert ratios[peer]["ratios"][peer] == 1.0
+    for table in made.tables:
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    assert set(made.charts[0]["series"]) == set(arms)
+    ann_tables.report(data, list(arms.values()))
+    assert "own 1.0%" in (tmp_path / "ann-peers.md").read_text()
