@@ -174,7 +174,7 @@ def _peers(result: harness.Result, run: Run) -> None:
         f"Every filtering peer at its least setting that reaches .95, {run.data.name}",
         ["filter", *names],
         rows,
-        "Queries per CPU-second (recall, setting). Short: what was reached when it was four times slower than the best, "
+        "Queries per CPU-second (recall, setting). Not: cannot be asked so. Short: what was reached when it was four times slower than the best, "
         "or its last setting.",
     )
 
@@ -182,7 +182,7 @@ def _peers(result: harness.Result, run: Run) -> None:
 def _told(arm: Arm, cell: Mapping[str, Any] | None) -> str:
     """One cell of one peer, in words."""
     if not cell:
-        return "cannot"
+        return "not"
     shown = cell.get("default") or cell["best"] or cell["tried"][-1]
     at = f", {arm.knob} {shown['setting']:g}" if arm.knob and not arm.ours else ""
     return f"{'' if cell['best'] else 'short: '}{shown['qps_cpu']:,.0f} ({shown['recall']:.3f}{at})"
