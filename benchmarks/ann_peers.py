@@ -30,7 +30,7 @@ def _grid(low: int, high: int) -> tuple[int, ...]:
 
 BEAMS = _grid(10, 4_096)
 ITERATIONS, PER_LIST = 10, 64
-"""Of k-means: enough that more did not change the curves, and a fraction of the packages' default cost."""
+"""Of k-means, for every package alike: a fraction of their default cost."""
 
 MATRIX_FROM = 20
 """Queries from which faiss multiplies matrices."""
@@ -256,7 +256,9 @@ class Lance(Arm):
         return max(1, size // 500_000) if self.knob == "ef" else inverted_lists(size)
 
     def settings(self, size: int) -> Sequence[float]:
-        return BEAMS if self.knob == "ef" else _grid(1, self.lists(size))
+        if self.knob == "ef":  # its beams hold at least what is refined
+            return tuple(beam for beam in BEAMS if beam >= K * max(self.refine, 1))
+        return _grid(1, self.lists(size))
 
     def build(self, items: np.ndarray, cells: Sequence[Cell], folder: Path, threads: int) -> None:
         import lancedb

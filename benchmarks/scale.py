@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 import generated_shop
 import numpy as np
+import pyarrow.parquet as pq
 from harness import Result, peak_mb, versions, workspace
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -33,23 +35,26 @@ def measure(items: int) -> dict[str, Any]:
     import shutil
 
     import itemspace as its
-    from itemspace.data.tables import read_tables
+    from itemspace.data.table_files import TableFiles
 
     folder = workspace("scale", str(items))
     catalog, log = generated_shop.write(folder, items)
     path = folder / "shop.space"
     shutil.rmtree(path, ignore_errors=True)
-    stages: list[tuple[str, float]] = []
-    started = time.perf_counter()
-    data = read_tables(catalog, interactions=log)
-    stages.append(("reading the files", time.perf_counter()))
-    its.Space.build(data, path=path, say=lambda line: stages.append((line.split(" (")[0], time.perf_counter()))).close()
+    stages: list[tuple[str, float]] = [("reading the files", time.perf_counter())]
+    started = stages[0][1]
+    files = TableFiles(catalog, interactions=log)
+
+    def say(line: str) -> None:
+        if not line.startswith(" "):  # indented lines tell of what a step chose
+            stages.append((re.sub(r"[\d,]+ ", "", line), time.perf_counter()))
+
+    its.Space.build(files, path=path, say=say).close()
     built = time.perf_counter() - started
     peak = peak_mb()
     times = [t for _, t in stages] + [started + built]
     parts = {name: later - now for (name, now), later in zip(stages, times[1:], strict=True)}
-    events = len(data.interactions) if data.interactions is not None else 0
-    del data
+    events = pq.ParquetFile(log).metadata.num_rows
     opened = time.perf_counter()
     with its.Space.open(path) as space:
         opened = time.perf_counter() - opened
