@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import generated_shop
@@ -30,10 +33,8 @@ FAR = 100_000_000
 FILTER = 'category = "topic 7" and price < 1000 or category = "topic 8"'
 
 
-def measure(items: int) -> dict[str, Any]:
-    """Build and ask one Space; every figure is of this process."""
-    import shutil
-
+def build(items: int) -> dict[str, Any]:
+    """Build one Space; every figure is of this process."""
     import itemspace as its
     from itemspace.data.table_files import TableFiles
 
@@ -43,20 +44,30 @@ def measure(items: int) -> dict[str, Any]:
     shutil.rmtree(path, ignore_errors=True)
     stages: list[tuple[str, float]] = [("reading the files", time.perf_counter())]
     started = stages[0][1]
-    files = TableFiles(catalog, interactions=log)
 
     def say(line: str) -> None:
         if not line.startswith(" "):  # indented lines tell of what a step chose
             stages.append((re.sub(r"[\d,]+ ", "", line), time.perf_counter()))
 
-    its.Space.build(files, path=path, say=say).close()
+    its.Space.build(TableFiles(catalog, interactions=log), path=path, say=say).close()
     built = time.perf_counter() - started
-    peak = peak_mb()
     times = [t for _, t in stages] + [started + built]
-    parts = {name: later - now for (name, now), later in zip(stages, times[1:], strict=True)}
-    events = pq.ParquetFile(log).metadata.num_rows
+    return {
+        "items": items,
+        "events": pq.ParquetFile(log).metadata.num_rows,
+        "build": built,
+        "stages": {name: later - now for (name, now), later in zip(stages, times[1:], strict=True)},
+        "build peak MB": peak_mb(),
+        "disk MB": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 2**20,
+    }
+
+
+def ask(items: int) -> dict[str, Any]:
+    """Open the Space in a process of its own and ask it."""
+    import itemspace as its
+
     opened = time.perf_counter()
-    with its.Space.open(path) as space:
+    with its.Space.open(workspace("scale", str(items)) / "shop.space") as space:
         opened = time.perf_counter() - opened
         asked = {
             "search": latency(lambda q: space.search(q, k=10), generated_shop.queries(ASKED)),
@@ -64,20 +75,15 @@ def measure(items: int) -> dict[str, Any]:
             "recommend": latency(lambda h: space.recommend(history=h, k=10), histories(items)),
         }
         least = min(len(space.search(q, k=10, where=FILTER)[0]) for q in generated_shop.queries(20))
-    disk = sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 2**20
+    status = Path("/proc/self/status").read_text()
     return {
-        "items": items,
-        "events": events,
-        "build": built,
-        "stages": parts,
-        "build peak MB": peak,
         "open": opened,
-        "disk MB": disk,
+        "serving MB": int(status.split("RssAnon:")[1].split()[0]) / 1024,
         "least answers": least,
         **{
             f"{name} {kind}": value
-            for name, (p50, p95) in asked.items()
-            for kind, value in (("p50", p50), ("p95", p95))
+            for name, pair in asked.items()
+            for kind, value in zip(("p50", "p95"), pair, strict=True)
         },
     }
 
@@ -109,15 +115,19 @@ def slope(points: list[tuple[float, float]]) -> float:
     return math.log(y / x) / math.log(b / a) if min(x, y) > 0 else 0.0
 
 
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
 COSTS = {
-    "build": "s",
-    "build peak MB": "MB",
-    "disk MB": "MB",
-    "open": "s",
-    "search p50": "ms",
-    "filtered search p50": "ms",
-    "recommend p50": "ms",
+    "build": ("s", 86_400.0),
+    "build peak MB": ("MB", MEMORY),
+    "serving MB": ("MB", MEMORY),
+    "disk MB": ("MB", 1e6),
+    "open": ("s", 60.0),
+    "search p50": ("ms", 100.0),
+    "filtered search p50": ("ms", 100.0),
+    "recommend p50": ("ms", 100.0),
 }
+"""What is followed, its unit, and what one may want it to stay under: a day, this machine's memory, a terabyte, a minute, a
+tenth of a second."""
 
 
 def report(rows: list[dict[str, Any]]) -> Result:
@@ -145,20 +155,30 @@ def report(rows: list[dict[str, Any]]) -> Result:
         [[r["items"], *(r["stages"].get(s) for s in stages)] for r in rows],
     )
     far = []
-    for name, unit in COSTS.items():
+    for name, (unit, budget) in COSTS.items():
         points = [(r["items"], r[name]) for r in rows]
+        last, cost = points[-1]
         power = slope(points)
-        at = points[-1][1] * (FAR / points[-1][0]) ** max(power, 0.0)
-        far.append(
-            [f"{name.removesuffix(' MB')} ({unit})", points[-1][1], power, at, points[-1][1] * FAR / points[-1][0]]
-        )
+        reached = last * (budget / cost) ** (1 / power) if power > 0.05 else math.inf
+        kept = cost * (FAR / last) ** max(power, 0.0)
+        far.append([f"{name.removesuffix(' MB')} ({unit})", cost, power, kept, cost * FAR / last, budget, reached])
+    far.sort(key=lambda row: row[-1])
     result.table(
-        f"What it will be at {FAR:,} items",
-        ["cost", f"at {rows[-1]['items']:,}", "power of n (last two sizes)", "that power kept", "if linear"],
-        far,
-        "An extrapolation over two powers of ten from one machine: orders of magnitude, not promises.",
+        f"What it will be at {FAR:,} items, and what gives first",
+        [
+            "cost",
+            f"at {rows[-1]['items']:,}",
+            "power of n (last two sizes)",
+            "at that power",
+            "if linear from here",
+            "budget",
+            "items at which the budget is spent",
+        ],
+        [[*row[:-1], row[-1] if math.isfinite(row[-1]) else "beyond"] for row in far],
+        f"Sorted by what gives first: {far[0][0]}, at about {far[0][-1]:,.0f} items. An extrapolation over two powers of ten "
+        "from one machine: orders of magnitude, not promises.",
     )
-    for unit, chosen in (("s", ["build", "open"]), ("ms", [n for n, u in COSTS.items() if u == "ms"])):
+    for unit, chosen in (("s", ["build", "open"]), ("ms", [n for n, (u, _) in COSTS.items() if u == "ms"])):
         result.chart(
             f"Cost against size ({unit})", "items", unit, {n: [(r["items"], r[n]) for r in rows] for n in chosen}
         )
@@ -166,7 +186,7 @@ def report(rows: list[dict[str, Any]]) -> Result:
         "Memory and disk against size (MB)",
         "items",
         "MB",
-        {n: [(r["items"], r[n]) for r in rows] for n in ("build peak MB", "disk MB")},
+        {n: [(r["items"], r[n]) for r in rows] for n in ("build peak MB", "serving MB", "disk MB")},
     )
     result.at_least("answers under the filter (fewest of 20 queries)", min(r["least answers"] for r in rows), 10)
     return result
@@ -176,22 +196,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--again", action="store_true", help="measure sizes that are measured already")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("build", "ask"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one)))
+    sizes = [int(size) for size in options.sizes.split(",")]
+    if options.step:
+        print(json.dumps({"build": build, "ask": ask}[options.step](sizes[0])))
         return
     rows = []
-    for size in map(int, options.sizes.split(",")):
+    for size in sizes:
         kept = workspace("scale", str(size)) / "measured.json"
         if options.again or not kept.exists():
-            run = subprocess.run([sys.executable, __file__, "--one", str(size)], capture_output=True, text=True)
-            if run.returncode:
-                raise SystemExit(run.stderr)
-            kept.write_text(run.stdout.splitlines()[-1])
+            kept.write_text(json.dumps(alone(size, "build") | alone(size, "ask")))
         rows.append(json.loads(kept.read_text()))
         print(json.dumps(rows[-1]), flush=True)
     report(rows).publish()
+
+
+def alone(size: int, step: str) -> dict[str, Any]:
+    """One step in a process of its own."""
+    command = [sys.executable, __file__, "--sizes", str(size), "--step", step]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise SystemExit(run.stderr)
+    answer: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return answer
 
 
 if __name__ == "__main__":

@@ -106,15 +106,14 @@ def test_gradients_solve_what_factorization_solves():
     assert (conjugate_gradients(systems, np.zeros_like(wanted)) == 0).all()
 
 
-def test_ease_chooses_its_solver_by_size(monkeypatch):
+def test_ease_chooses_its_solver_by_size():
     data = dataset(events(200, 60, 8))
-    for limit, kind in ((100, np.ndarray), (59, sparse.csr_matrix)):
-        model = EASE(max_items=limit, regularization=5.0)
+    for limit, kind in ((60, np.ndarray), (59, sparse.csr_matrix)):
+        model = EASE(dense_up_to=limit, regularization=5.0)
         model.fit(data)
         assert isinstance(model._weights, kind)
-    monkeypatch.setattr("itemspace.recommend.ease.DENSE_BYTES", 1 << 40)
-    assert EASE().solver(60) == "sparse"
-    assert EASE(solver="dense").solver(60) == "dense"
+    assert EASE(solver="dense", dense_up_to=59).solver(60) == "dense"
+    assert EASE(dense_up_to=100, max_items=59).solver(60) == "sparse"
 
 
 def test_sparse_ease_explains_and_keeps(tmp_path):

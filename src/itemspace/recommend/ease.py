@@ -31,13 +31,15 @@ class EASEConfig(Config):
     """regularization: lambda on the diagonal. recency_decay: as in `ItemKNN`.
 
     solver: "dense" inverts the items x items matrix; "sparse" solves each item's weights over the `support` items it occurs
-    with most and never forms that matrix; "auto" is dense up to `max_items` and half of the machine's memory. neighbors:
+    with most and never forms that matrix; "auto" is dense up to `dense_up_to` items, above which the matrix (4 bytes x
+    items^2 kept) costs far more than it brings. neighbors:
     weights kept per item by the sparse solver. longest: as in `ItemKNN`, for the sparse solver. max_items: the catalogue
     size up to which the dense matrix is accepted: 12 bytes x max_items^2 at its peak, and n^3 time.
     """
 
     regularization: float = Field(100.0, gt=0)
     recency_decay: float = Field(0.8, gt=0, le=1)
+    dense_up_to: int = Field(5_000, ge=0)
     max_items: int = Field(25_000, ge=1)
     solver: Literal["auto", "dense", "sparse"] = "auto"
     support: int = Field(100, ge=1)
@@ -48,8 +50,8 @@ class EASEConfig(Config):
 class EASE(ScoringRecommender):
     """Scores = history x B, where B minimizes |X - XB|^2 + lambda |B|^2 with a zero diagonal.
 
-    Use it for its accuracy on histories whose order matters little. Up to `max_items` (25,000 items: a few minutes on two
-    cores) the exact B is found; beyond that, B restricted to the `support` strongest co-occurrences of each item, at most
+    Use it for its accuracy on histories whose order matters little. Up to `dense_up_to` items the
+    exact B is found; beyond that, B restricted to the `support` strongest co-occurrences of each item, at most
     8 bytes x items x `neighbors` and positive weights only: nearly as accurate, and minutes at a million items. Items
     without training events have no evidence; nor, with the sparse solver, those no weight leads to.
     Source: Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", eq. 8; restricted supports as in
@@ -89,11 +91,10 @@ class EASE(ScoringRecommender):
         return FitReport(time.monotonic() - began, epochs=1, best_epoch=1, notes=notes)
 
     def solver(self, items: int) -> Literal["dense", "sparse"]:
-        """Which solver a catalogue of `items` items gets on this machine."""
+        """Which solver a catalogue of `items` items gets."""
         if self.config.solver != "auto":
             return self.config.solver
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return "dense" if items <= self.config.max_items and 2 * DENSE_BYTES * items**2 <= memory else "sparse"
+        return "dense" if items <= min(self.config.dense_up_to, self.config.max_items) else "sparse"
 
     @property
     def links(self) -> sparse.csr_matrix | None:
