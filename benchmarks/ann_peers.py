@@ -362,7 +362,7 @@ class Ours(Arm):
         self.default = self.index.config
 
     def selection(self, cell: Cell) -> Any:
-        """The cell's filter as itemspace has it; what the index makes of it is inside the timing."""
+        """The cell's filter as itemspace has it; the index keeps the slots it makes of these rows."""
         from itemspace.core.ragged import Ragged
         from itemspace.core.selection import Selection
 
@@ -382,7 +382,7 @@ class Ours(Arm):
         def search(queries: np.ndarray, setting: float) -> np.ndarray:
             self.index.config = self.default.model_copy(update={self.field: setting}) if setting else self.default
             within = head(len(queries)) if cell.own else whole
-            # A new selection every time, so that nothing made of an earlier one is at hand.
+            # Another Selection of the same rows, as every request of a server makes one.
             within = within and dataclasses.replace(within)
             hits = self.index.search(self.dense(queries), K, within)
             self.said = hits.explanation

@@ -48,9 +48,9 @@ def result(runs: Sequence[Run], machine: str, command: str) -> harness.Result:
         about=(
             f"{sizes}; recall@{K} against exact answers, fewer than {K} results counting as misses; searches on one "
             "thread of one core, builds with two threads; batches of 1,000 queries (250 for filters that go with a topic). "
-            "Peers at the least setting that reaches .95 in the cell, their filters prepared before the clock starts; "
-            "itemspace at its defaults, what it makes of a filter inside the time. Last ratios: five interleaved rounds, "
-            "median. Random: a uniform sample of rows. Near: the queries are the 250 closest to a topic (one query's vector) "
+            "Peers at the least setting that reaches .95 in the cell, itemspace at its defaults; filters are prepared before "
+            "the clock starts (peers' selectors; itemspace keeps the slots of rows it has seen). Last ratios: five "
+            "interleaved rounds, median. Random: a uniform sample of rows. Near: the queries are the 250 closest to a topic (one query's vector) "
             "and the rows closest to it may answer. Far: the same queries, the rows farthest from the topic may answer. "
             "Own: another random 1% for every query."
         ),
