@@ -20,6 +20,9 @@ from itemspace.core.taking import take_rows
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
 
+KEPT_FILTERS = 16
+"""Compiled filters a catalogue remembers."""
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -121,6 +124,9 @@ class Catalog:
     def where(self, expression: str | Expression | Selection | None) -> Selection:
         """Compile a filter to the rows that match it (removed items never do).
 
+        The last `KEPT_FILTERS` filters given as text are kept: most requests of a server repeat a few, and an index that
+        sees the same rows again need not place them again. A changed catalogue is another one, with nothing kept.
+
         Raises:
             FilterError: the expression cannot be parsed or does not fit the columns.
         """
@@ -128,7 +134,18 @@ class Catalog:
 
         if isinstance(expression, Selection):
             return expression
-        return compile_where(expression, self)
+        if not isinstance(expression, str):
+            return compile_where(expression, self)
+        found = self._filters.pop(expression, None) or compile_where(expression, self)
+        self._filters[expression] = found  # the latest last
+        for old in list(self._filters)[:-KEPT_FILTERS]:
+            self._filters.pop(old, None)
+        return found
+
+    @cached_property
+    def _filters(self) -> dict[str, Selection]:
+        """Compiled filters by their text, the longest unused first; at most 5 bytes an item each."""
+        return {}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -86,3 +86,12 @@ class Ragged:
         flat = self.values.tolist()
         bounds = self.offsets.tolist()
         return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def distinct(keys: np.ndarray, upto: int) -> np.ndarray:
+    """The distinct values of `keys` [m] in order, as `np.unique` gives them; by flags where they are dense in 0..upto - 1."""
+    if upto > max(128 * len(keys), 4096) or len(keys) == 0 or keys.min() < 0 or keys.max() >= upto:
+        return np.unique(keys)
+    flags = np.zeros(upto, bool)
+    flags[keys] = True
+    return np.flatnonzero(flags)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from itemspace.core.ragged import Ragged
+from itemspace.core.ragged import Ragged, distinct
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Selection:
             return np.full(requests, self.count)
         if self.include is not None:
             # Distinct, allowed and not excluded pairs, without a [q, n] mask.
-            pairs = np.unique(self.include.groups * self.size + self.include.values)
+            pairs = distinct(self.include.groups * self.size + self.include.values, requests * self.size)
             pairs = pairs[self.mask[pairs % self.size]]
             if self.exclude is not None:
                 pairs = np.setdiff1d(pairs, self.exclude.groups * self.size + self.exclude.values)
             return np.bincount(pairs // self.size, minlength=requests)
         assert self.exclude is not None
         valid = (self.exclude.values >= 0) & (self.exclude.values < self.size)
-        pairs = np.unique(self.exclude.groups[valid] * self.size + self.exclude.values[valid])
+        pairs = distinct(self.exclude.groups[valid] * self.size + self.exclude.values[valid], requests * self.size)
         removed = np.bincount((pairs // self.size)[self.mask[pairs % self.size]], minlength=requests)
         return self.count - removed
 

@@ -11,7 +11,7 @@ from itemspace.core.asking import selection
 from itemspace.core.contracts import Retriever
 from itemspace.core.errors import ContractError
 from itemspace.core.operators import Encoded, Filtered, Fused, Reranked
-from itemspace.core.ragged import Ragged
+from itemspace.core.ragged import Ragged, distinct
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.sharing import once, run
@@ -41,7 +41,7 @@ class Matching:
     def of_selection(cls, within: Selection, requests: int) -> Matching:
         """Every row the selection allows."""
         if within.include is not None:
-            pairs = np.unique(within.include.groups * within.size + within.include.values)
+            pairs = distinct(within.include.groups * within.size + within.include.values, requests * within.size)
             request, row = pairs // within.size, pairs % within.size
             keep = within.allows(request, row)
             return cls(requests, own=Ragged.from_groups(request[keep], row[keep].astype(np.int32), requests))
@@ -50,7 +50,7 @@ class Matching:
             return cls(requests, shared)
         gone = within.exclude.values
         keep = (gone >= 0) & (gone < within.size)
-        pairs = np.unique(within.exclude.groups[keep] * within.size + gone[keep])
+        pairs = distinct(within.exclude.groups[keep] * within.size + gone[keep], requests * within.size)
         pairs = pairs[within.mask[pairs % within.size]]
         removed = Ragged.from_groups(pairs // within.size, (pairs % within.size).astype(np.int32), requests)
         return cls(requests, shared, removed)
@@ -102,9 +102,8 @@ class Matching:
             return self
         if self.own is None or other.own is None:
             return Matching.of_selection(Selection(size, include=self.rows().concat(other.rows())), self.requests)
-        pairs = np.unique(
-            np.concatenate([m.own.groups * size + m.own.values for m in (self, other) if m.own is not None])
-        )
+        given = [m.own.groups * size + m.own.values for m in (self, other) if m.own is not None]
+        pairs = distinct(np.concatenate(given), self.requests * size)
         return Matching(
             self.requests, own=Ragged.from_groups(pairs // size, (pairs % size).astype(np.int32), self.requests)
         )
