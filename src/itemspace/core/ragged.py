@@ -95,3 +95,12 @@ def distinct(keys: np.ndarray, upto: int) -> np.ndarray:
     flags = np.zeros(upto, bool)
     flags[keys] = True
     return np.flatnonzero(flags)
+
+
+def among(keys: np.ndarray, members: np.ndarray, upto: int) -> np.ndarray:
+    """Which `keys` (any shape) occur in `members` [m], both from 0 to `upto` - 1: `np.isin`, by flags where cheaper."""
+    if upto > max(128 * len(members), 4096):
+        return np.isin(keys, members)
+    flags = np.zeros(upto, bool)
+    flags[members] = True
+    return flags[keys]

@@ -16,6 +16,7 @@ from itemspace.core.errors import ContractError, RequestError
 from itemspace.core.explain import Explanation, Stopwatch
 from itemspace.core.hits import Hits
 from itemspace.core.operators import DEFAULT_DEPTH
+from itemspace.core.ragged import among
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.sharing import run, sharing
@@ -163,8 +164,8 @@ def _among(hits: Hits, matches: Matching) -> Hits:
     if matches.own is None:
         return hits
     own = matches.own.filter(matches.own.values < size)
-    keys = np.arange(len(hits), dtype=np.int64)[:, None] * size + hits.rows
-    keep = (hits.rows >= 0) & np.isin(keys, own.groups * size + own.values)
+    keys = np.arange(len(hits), dtype=np.int64)[:, None] * size + np.maximum(hits.rows, 0)
+    keep = (hits.rows >= 0) & among(keys, own.groups * size + own.values, len(hits) * size)
     if np.array_equal(keep, hits.rows >= 0):
         return hits
     order = np.argsort(~keep, axis=1, kind="stable")
