@@ -27,7 +27,7 @@ MARGIN = 1.3
 EF = 64
 """Candidates of a graph whose recall was not measured."""
 _AGAINST = 3.0
-"""How much deeper to look where a filter goes against the query: its answers stand at the end of the ranks that the
+"""How much deeper a graph looks where a filter goes against the query: its answers stand at the end of the ranks that the
 share around the query spreads them over."""
 _SEEN = 4
 """Survivors per answer that the share around a query is counted from."""
@@ -89,13 +89,20 @@ class Plan:
 
 
 def plan(
-    ways: Ways, survivors: np.ndarray, k: int, *, batch: int, share: np.ndarray | None = None, skip: int = 0
+    ways: Ways,
+    survivors: np.ndarray,
+    k: int,
+    *,
+    batch: int,
+    share: np.ndarray | None = None,
+    skip: int = 0,
+    probes: np.ndarray | None = None,
 ) -> Plan:
     """The cheapest way that reaches the recall asked for, per query.
 
     survivors: int64 [q], rows each query may be answered with. batch: queries that share them (1: they do not).
     share: of the slots around each query [q] that may answer it; by default as everywhere. skip: exclusions of each
-    query, which may be its very best.
+    query, which may be its very best. probes: lists each query needs [q], where that was worked out from its surroundings.
     """
     survivors = np.asarray(survivors)
     everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
@@ -103,13 +110,14 @@ def plan(
     costs = ways.calibration.costs
     exact = costs.exact(survivors, batch)
     ef, graph_recall = _graph_effort(ways, k, share, skip)
-    probes, lists_recall = _lists_effort(ways, k, share, skip)
+    usual, lists_recall = lists_effort(ways, k, share, skip)
+    probes = usual if probes is None else np.where(usual > 0, probes, 0)
     tested = probes * (ways.slots / max(ways.lists, 1))
     cost = np.stack(
         [
             exact,
-            np.where(ef > 0, costs.graph(ef), np.inf),
-            np.where(probes > 0, costs.lists(tested, tested * share), np.inf),
+            np.where(ef > 0, costs.graph(ef, batch), np.inf),
+            np.where(probes > 0, costs.lists(tested, tested * share, batch), np.inf),
         ]
     )
     judged = cost.copy()
@@ -145,7 +153,7 @@ def _graph_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.
     return np.minimum(np.maximum(ef, np.where(ef > 0, k + skip, 0)), ways.slots), recall
 
 
-def _lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
+def lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
     """Lists per query (0: there are none, or none suffice) and the recall to expect."""
     if not ways.lists:
         return np.zeros(len(share), np.int64), np.zeros(len(share))

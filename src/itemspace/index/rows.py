@@ -94,6 +94,15 @@ class SlotSet:
         """uint8 [ceil(size / 8)]: the mask packed, least significant bit first."""
         return np.packbits(self.mask, bitorder="little")
 
+    def holds(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each of a few slots [n] is allowed; -1 is not."""
+        if self.slots is None:
+            return slots >= 0
+        if len(self.slots) == 0:
+            return np.zeros(len(slots), bool)
+        at = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        return np.asarray(self.slots[at] == slots)
+
     def derived(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns, kept under `key` as long as the set is."""
         if key not in self._derived:

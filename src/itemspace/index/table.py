@@ -12,10 +12,14 @@ from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index.growing import Growing
 from itemspace.index.rows import Allowed, RowMap, check_rows, grown
-from itemspace.index.scan import scan
+from itemspace.index.scan import scan, slack_of
 from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
 
 _DTYPES = ("float32", "float16", "int8")
+_GATHERED = 512
+"""Vectors gathered at once for one query: few enough that their products find them in the cache."""
+_MANY = 64
+"""Vectors of its own per query from which queries are answered one by one: gathered together they leave the cache."""
 
 
 class VectorTable:
@@ -29,6 +33,7 @@ class VectorTable:
         self._base = values
         self._tail = np.empty((0, values.shape[1]), values.dtype)
         self._norms = _norms(values)
+        self._plain = np.asarray(values)
 
     @classmethod
     def build(cls, chunks: Iterable[Any], rows: Iterable[np.ndarray] | None, ties: np.ndarray | None) -> VectorTable:
@@ -90,7 +95,8 @@ class VectorTable:
     def take(self, slots: np.ndarray) -> np.ndarray:
         """The vectors at `slots` [n, d], in the stored type."""
         if len(self._tail) == 0:
-            return self._base[slots]
+            # Of a plain array: a mapped one costs a Python call more, and more to make than to read.
+            return self._plain[slots]
         out = np.empty((len(slots), self._base.shape[1]), self.dtype)
         old = slots < len(self._base)
         out[old] = self._base[slots[old]]
@@ -107,12 +113,64 @@ class VectorTable:
 
     def search(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
         """The k best allowed rows of float32 queries [q, d]: rows int32 and scores float32 [q, k]."""
+        if len(queries) == 1 and allowed.include is None and allowed.exclude is None:
+            return self._padded([self.one(queries[0], k, allowed.slots)], k)
         if allowed.include is not None:
             group, position = allowed.include
             slots = allowed.at(position)
+            if len(group) >= _MANY * len(queries):
+                # Each step is a product over hundreds of vectors.
+                ends = np.searchsorted(group, np.arange(len(queries) + 1)).tolist()
+                return self._padded(
+                    [self.one(query, k, slots[a:b]) for query, a, b in zip(queries, ends, ends[1:], strict=False)], k
+                )
         else:
             group, slots = scan(self, queries, min(k, self.rows.slots), allowed)
         return self.rank(queries, group, slots, k)
+
+    @staticmethod
+    def _padded(found: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, scores = np.full((len(found), k), -1, np.int32), np.full((len(found), k), -np.inf, np.float32)
+        for i, (row, score) in enumerate(found):
+            rows[i, : len(row)], scores[i, : len(row)] = row, score
+        return rows, scores
+
+    def one(self, query: np.ndarray, k: int, slots: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of `slots` (None: of all, which must be live) for one query [d]: at most k rows and scores."""
+        n = self.rows.slots if slots is None else len(slots)
+        if n > k:
+            scores = np.empty(n, np.float32)
+            buffer = None if slots is None or len(self._tail) else np.empty((min(n, _GATHERED), len(query)), self.dtype)
+            for start in range(0, n, _GATHERED if slots is not None else 65_536):
+                stop = min(start + (_GATHERED if slots is not None else 65_536), n)
+                if slots is None:
+                    vectors = self.block(start, stop)
+                elif buffer is None:
+                    vectors = self.take(slots[start:stop])
+                else:
+                    # Clipping skips a copy that the checked way makes; slots are in range.
+                    vectors = np.take(self._plain, slots[start:stop], axis=0, out=buffer[: stop - start], mode="clip")
+                np.matmul(np.asarray(vectors, np.float32), query, out=scores[start:stop])
+            if self.space.metric == "euclidean":
+                norms = self._norms[:n] if slots is None else self._norms[slots]
+                scores -= 0.5 * norms * norms
+            elif self.space.metric == "cosine" and not self.space.normalized:
+                norms = self._norms[:n] if slots is None else self._norms[slots]
+                scores *= np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+            limit = np.partition(scores, n - k)[n - k] - slack_of(self, query[None])[0]
+            kept = np.flatnonzero(scores >= limit)
+            slots = kept if slots is None else slots[kept]
+        elif slots is None:
+            slots = np.arange(n)
+        return self.one_ranked(query, slots, k)
+
+    def one_ranked(self, query: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of a few slots [m] by their exact scores: at most k rows int32 and scores float32."""
+        scores = pair_scores(
+            self.space.metric, self.space.normalized, query[None], np.zeros(len(slots), np.int64), self.take(slots)
+        )
+        order = np.lexsort((self.rows.ties[slots], -scores))[:k]
+        return self.rows.rows[slots[order]], scores[order]
 
     def rank(self, queries: np.ndarray, group: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of candidate pairs (query `group` [m], `slots` [m]) by their exact scores."""
@@ -161,6 +219,7 @@ class VectorTable:
         table._base = np.load(folder / "vectors.npy", mmap_mode="r" if table.rows.slots else None)
         table._tail = np.empty((0, table._base.shape[1]), table._base.dtype)
         table._norms = np.load(folder / "norms.npy")
+        table._plain = np.asarray(table._base)
         return table
 
 

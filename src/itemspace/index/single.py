@@ -1,0 +1,97 @@
+"""One query at a time: the same steps as for a batch, without what only a batch needs.
+
+A call for one query is bound by the number of NumPy calls, not by arithmetic. Plans are remembered by what they depend
+on; candidates are ranked as one short array.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from itemspace.index.candidates import CROWD, Candidates, crowded_queries
+from itemspace.index.planner import Ways, plan
+from itemspace.index.probing import Probing, Sight
+from itemspace.index.rows import SlotSet
+
+_EDGES = np.geomspace(1e-6, 1.0, 121)
+"""Shares around a query that plans are remembered for; what lies between takes the next lower one."""
+
+
+@lru_cache(maxsize=4096)
+def _planned(ways: Ways, survivors: int, k: int, share: float | None, probes: int | None) -> tuple[int, int, str]:
+    """Kind, effort and what to say of them."""
+    made = plan(
+        ways,
+        np.array([survivors]),
+        k,
+        batch=1,
+        share=None if share is None else np.array([share]),
+        probes=None if probes is None else np.array([probes]),
+    )
+    return int(made.kind[0]), int(made.effort[0]), str(made.told()[0])
+
+
+def answer(
+    query: np.ndarray, k: int, chosen: SlotSet, ways: Ways, found: Candidates, probing: Probing | None
+) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """The k best of the chosen slots for float32 `query` [1, d]: rows int32 [k'], scores float32 [k'], what was done.
+
+    k' is less than k only where fewer are chosen. None where it takes what only a batch does: candidates crowded with
+    equal vectors, a graph that the filter starves.
+    """
+    table, held = found.table, len(chosen)
+    kind, effort, told = _planned(ways, held, k, None, None)
+    sight = None
+    if kind != 0 and probing is not None and ways.prefer != "exact" and (kind == 2 or chosen.slots is not None):
+        sight = probing.sight(query, chosen, ways, k, 0)
+        share = float(_EDGES[max(int(np.searchsorted(_EDGES, sight.share[0], side="right")) - 1, 0)])
+        kind, effort, told = _planned(ways, held, k, share, int(sight.probes[0]))
+    if kind == 0:
+        return *table.one(query[0], k, chosen.slots), told
+    if kind == 1:
+        slots = _by_graph(query, k, chosen, found, effort)
+    else:
+        assert sight is not None
+        slots = _by_lists(query, k, chosen, found, sight)
+    if slots is None or (len(slots) < min(k, held) and kind == 1):
+        return None
+    if len(slots) < min(k, held):
+        return *table.one(query[0], k, chosen.slots), told + "; completed exactly"
+    return *table.one_ranked(query[0], slots, k), told
+
+
+def _by_graph(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, ef: int) -> np.ndarray | None:
+    """The candidates that may be among the k best, None where equal ones crowd them."""
+    graph = found.graph
+    assert graph is not None
+    wanted, distances = graph.search(query, max(ef, k + 2))
+    if graph.precise and len(crowded_queries(wanted, distances, k)):
+        return None
+    slots, near = wanted[0], distances[0]
+    if chosen.slots is not None:
+        keep = chosen.holds(slots)
+        slots, near = slots[keep], near[keep]
+    elif slots[-1] < 0:
+        slots, near = slots[slots >= 0], near[slots >= 0]
+    if not graph.precise or len(slots) <= k:
+        return slots
+    # They come nearest first.
+    return slots[: int(np.searchsorted(near, near[k - 1] + found.rounding(query, near[None])[0], side="right"))]
+
+
+def _by_lists(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, sight: Sight) -> np.ndarray | None:
+    """The same from the lists in sight."""
+    lists = found.lists
+    assert lists is not None
+    wanted = found.length(k)
+    slots, codes = lists.search(query, wanted, sight.order, sight.near, chosen)
+    if len(crowded_queries(slots, codes, k)) and wanted < min(CROWD, len(lists)):
+        return None
+    kept = slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0]
+    if len(kept) <= k:
+        return kept
+    near = found.distances(query, kept[None])
+    limit = np.partition(near[0], k - 1)[k - 1] + found.rounding(query, near)[0]
+    return kept[near[0] <= limit]
