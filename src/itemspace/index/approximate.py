@@ -152,7 +152,7 @@ class ApproximateIndex(Index):
         def search(asked: np.ndarray, probes: int, chosen: SlotSet) -> object:
             allowed = Allowed(chosen.slots, None, None, np.full(len(asked), len(chosen)), chosen)
             order, near = lists.order(asked, probes)
-            return self._candidates.by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0)
+            return self._candidates.by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0, False)
 
         return search
 
@@ -204,11 +204,14 @@ class ApproximateIndex(Index):
         for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
             rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
-        at = planned.members("lists")
-        if len(at):
+        lists = planned.members("lists")
+        for against in (False, True) if sight is not None and len(lists) else ():
             assert sight is not None
+            at = lists[sight.against[lists] == against]
+            if len(at) == 0:
+                continue
             part = (planned.effort[at], sight.order[at], sight.near[at])
-            rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip)
+            rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip, against)
         self._complete(values, k, allowed, planned, (rows, scores), told)
         return rows, scores, told
 

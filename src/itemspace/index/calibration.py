@@ -27,6 +27,12 @@ _SHARES = np.geomspace(1.0, 1e-4, 65)
 """Filter selectivities a needed effort is worked out for; what lies between takes the next lower one."""
 
 
+def grid(share: float) -> float:
+    """The selectivity that `share` is taken for: the next lower one of those worked out, 1e-5 below the least."""
+    at = int(np.searchsorted(-_SHARES, -share))
+    return float(_SHARES[at]) if at < len(_SHARES) else 1e-5
+
+
 def rank_edges(deepest: int) -> np.ndarray:
     """Bounds [b + 1] of the bins of neighbor ranks (from 0): one by one to 10, then each a third wider."""
     edges = [*range(min(deepest, 10) + 1)]

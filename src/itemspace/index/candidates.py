@@ -14,6 +14,9 @@ from itemspace.index.table import VectorTable
 
 _ANSWERS = 10
 """The short list of a search for fewer answers is as long as for this many: it was measured with them."""
+_AFAR = 2.0
+"""How many times longer the short list is for a query that the filter goes against: with text embeddings and a filter
+for the far half, .976 of the answers were found where .963 were with the usual one."""
 _PAIRS = 1024
 """Candidates whose vectors are brought together at once."""
 CROWD = 4096
@@ -54,26 +57,28 @@ class Candidates:
         order: np.ndarray,
         near: np.ndarray,
         spare: int,
+        against: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         lists, chosen = self.lists, allowed.chosen
         assert lists is not None
         assert chosen is not None
         order, near = order[:, : int(probes.max())], near[:, : int(probes.max())]
         read = np.arange(order.shape[1])[None, :] < probes[:, None]
-        wanted = self.length(k + spare)
+        wanted = self.length(k + spare, against)
         slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
         near_exact = self.distances(queries, slots)
         rows, scores = self.ranked(queries, k, allowed, slots, near_exact, self.rounding(queries, near_exact))
         crowded = crowded_queries(slots, distances, k)
         if len(crowded) and wanted < min(CROWD, len(lists)):
             part = (allowed.take(crowded), probes[crowded], order[crowded], near[crowded])
-            rows[crowded], scores[crowded] = self.by_lists(queries[crowded], k, *part, 4 * wanted)
+            rows[crowded], scores[crowded] = self.by_lists(queries[crowded], k, *part, 4 * wanted, against)
         return rows, scores
 
-    def length(self, k: int) -> int:
-        """Candidates that the lists' codes are asked for."""
+    def length(self, k: int, against: bool) -> int:
+        """Candidates that the lists' codes are asked for; more from afar, where answers are about equally near."""
         assert self.lists is not None
-        return min(int(np.ceil(self.calibration.length * max(k, _ANSWERS))), len(self.lists))
+        length = self.calibration.length * (_AFAR if against else 1.0)
+        return min(int(np.ceil(length * max(k, _ANSWERS))), len(self.lists))
 
     def ranked(
         self,

@@ -187,8 +187,7 @@ def around(survivors: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
     answer gets what half a survivor would be.
     """
     found, seen = np.cumsum(survivors, 1), np.cumsum(sizes, 1)
-    enough = found >= _SEEN * k
-    at = np.where(enough.any(1), enough.argmax(1), found.shape[1] - 1)
+    at = np.minimum((found < _SEEN * k).sum(1), found.shape[1] - 1)
     each = np.arange(len(found))
     return np.minimum(np.maximum(found[each, at], 0.5) / np.maximum(seen[each, at], 1), 1.0)
 

@@ -12,11 +12,13 @@ reads several times as many.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from itemspace.index.calibration import grid
 from itemspace.index.engines.lists import Lists
 from itemspace.index.planner import Ways, around, lists_effort
 from itemspace.index.rows import SlotSet
@@ -24,14 +26,14 @@ from itemspace.index.table import VectorTable
 
 _SAMPLE = 512
 """Indexed vectors that the typical distances are taken from."""
-_USUAL = 0.5
-"""The place in the order whose typical distance bounds a query, per list of the curve. On 109,309 text embeddings, 13
-topics of 150 queries each: half reads 25 lists on average and finds .986 of the answers in them (.965 of the hardest
-topic's), where 23 for every query found .971 (.938)."""
-_AGAINST = 3.0
-"""The same where the filter goes against the query: .983 to .993 (.963) from 190 to 270 lists, where the share around the
+_USUAL = 1.0
+"""The place in the order whose distance bounds a query, per list of the curve: one reads as much as all would alike, on
+average over the indexed vectors. On 109,309 text embeddings, 8 topics of 150 queries each, it reads 29 lists and they
+hold .989 of the answers (.972 of the hardest topic's), where 23 for every query hold .971 (.938)."""
+_AGAINST = 4.0
+"""The same where the filter goes against the query: .989 to .997 (.970) from 140 to 280 lists, where the share around the
 query alone asked for 180 to 400 and found .944 to .977 (.892)."""
-_LEAST, _MOST = 0.5, 8.0
+_LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
 _NEAR = 64
 """Lists around a query in which the filter's share is counted."""
@@ -42,13 +44,14 @@ class Sight:
     """What a batch sees of the lists, nearest first. order, near: int64 and float32 [q, p], the lists and their centers'
 
     nearness as the engine has it. probes: int64 [q], how many to read. share: float64 [q], of the slots around each query
-    that may answer.
+    that may answer. against: bool [q], whether the filter leaves far less there than everywhere.
     """
 
     order: np.ndarray
     near: np.ndarray
     probes: np.ndarray
     share: np.ndarray
+    against: np.ndarray
 
 
 class Probing:
@@ -59,62 +62,91 @@ class Probing:
 
     @cached_property
     def gaps(self) -> np.ndarray:
-        """How much farther than its nearest the p-th center of an indexed vector typically is, float32 [lists]."""
+        """How much farther than its nearest a center may be for p lists per indexed vector to be read, float32 [lists]."""
+        count = self.lists.count
         slots = np.unique(np.linspace(0, self.table.rows.slots - 1, _SAMPLE).astype(np.int64))
-        near = np.sort(self.lists.nearness(np.asarray(self.table.take(slots), np.float32)), axis=1)[:, ::-1]
-        return np.asarray(np.median(near[:, :1] - near, axis=0))
+        vectors = np.asarray(self.table.take(slots), np.float32)
+        near = self.lists.nearness(vectors)
+        gaps = (near.max(1, keepdims=True) - near) / _column(self.lists.lengths(vectors))
+        return np.asarray(np.sort(gaps, axis=None)[np.arange(1, count + 1) * len(slots) - 1])
+
+    def open(self, chosen: SlotSet) -> np.ndarray:
+        """The lists in which a chosen slot is, sorted."""
+        lists = self.lists
+        return np.asarray(chosen.derived(("open", id(lists)), lambda: np.flatnonzero(lists.survivors(chosen) > 0)))
 
     def sight(self, queries: np.ndarray, chosen: SlotSet, ways: Ways, k: int, skip: int) -> Sight:
         """What `queries` [q, d] see of the lists in which a chosen slot is."""
-        lists = self.lists
-        everywhere = len(chosen) / max(ways.slots, 1)
-        survivors = lists.survivors(chosen)
-        open_ = chosen.derived(("open", id(lists)), lambda: np.flatnonzero(survivors > 0))
+        lists, open_ = self.lists, self.open(chosen)
+        survivors, sizes = lists.survivors(chosen), lists.sizes
         near = lists.nearness(queries)
-        if len(open_) == lists.count:
-            held, seen = near, near
-        else:
-            held = near[:, open_]
-            seen = near
-        order = _first(held, min(max(_NEAR, ways.probes or 0), held.shape[1]))
-        if len(open_) < lists.count:
-            wide = _first(seen, min(_NEAR, lists.count))
-            share = around(survivors[wide], lists.sizes[wide], k + skip)
-            order_of = open_[order]
-            dense = around(survivors[order_of], lists.sizes[order_of], k + skip)
-        else:
-            share = dense = around(survivors[order], lists.sizes[order], k + skip)
-        probes = self._probes(queries, held, share, dense, everywhere, ways, k, skip)
+        held = near if len(open_) == lists.count else near[:, open_]
+        order = _first(held, min(_NEAR, held.shape[1]))
+        dense = share = around(survivors[open_[order]], sizes[open_[order]], k + skip)
+        if held is not near:
+            wide = _first(near, min(_NEAR, lists.count))
+            share = around(survivors[wide], sizes[wide], k + skip)
+        against = share < 0.5 * len(chosen) / max(ways.slots, 1)
+        planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
+        probes = planned
+        if ways.probes is None and ways.calibration.lists is not None:
+            place = np.minimum(np.where(against, _AGAINST, _USUAL) * planned, held.shape[1]).astype(np.int64)
+            limit = held.max(1) - self.gaps[place - 1] * lists.lengths(queries)
+            within = (held >= limit[:, None]).sum(1)
+            least = np.where(against, place, np.ceil(_LEAST * planned))
+            probes = np.minimum(np.clip(within, least, _MOST * place), held.shape[1]).astype(np.int64)
         most = int(probes.max(initial=1))
-        if most > order.shape[1]:
-            order = _first(held, most)
-        order = order[:, :most]
-        nearest = np.take_along_axis(held, order, 1)
-        return Sight(open_[order], lists.distances(queries, nearest), probes, share)
+        order = (order if most <= order.shape[1] else _first(held, most))[:, :most]
+        nearest = lists.distances(queries, np.take_along_axis(held, order, 1))
+        return Sight(open_[order], nearest, probes, share, against)
 
-    def _probes(
-        self,
-        queries: np.ndarray,
-        near: np.ndarray,
-        share: np.ndarray,
-        dense: np.ndarray,
-        everywhere: float,
-        ways: Ways,
-        k: int,
-        skip: int,
-    ) -> np.ndarray:
-        """How many of the lists `near` [q, p] every query reads, int64 [q]."""
-        count = near.shape[1]
-        planned, _ = lists_effort(ways, k, dense, skip)
-        planned = np.minimum(planned, count)
-        if ways.probes is not None or ways.calibration.lists is None:
-            return planned
-        usual = np.where(share < 0.5 * everywhere, _AGAINST, _USUAL)
-        place = np.minimum(np.ceil(usual * planned), count).astype(np.int64)
-        limit = near.max(1) - self.gaps[place - 1] * self.lists.lengths(queries)
-        within = (near >= limit[:, None]).sum(1)
-        least = np.ceil(np.maximum(_LEAST * planned, np.where(usual > 1.0, place, 1)))
-        return np.minimum(np.clip(within, least, _MOST * place), count).astype(np.int64)
+    def alone(self, query: np.ndarray, chosen: SlotSet, ways: Ways, k: int) -> Sight:
+        """`sight` of one query [1, d], in a few operations on short arrays."""
+        lists, open_ = self.lists, self.open(chosen)
+        survivors, sizes = lists.survivors(chosen), lists.sizes
+        near = lists.nearness(query)[0]
+        all_open = len(open_) == lists.count
+        held = near if all_open else near[open_]
+        order = _nearest(held, min(_NEAR, len(held)))
+        at = order if all_open else open_[order]
+        dense = share = _share(survivors[at], sizes[at], k)
+        if not all_open:
+            wide = _nearest(near, min(_NEAR, len(near)))
+            share = _share(survivors[wide], sizes[wide], k)
+        against = share < 0.5 * len(chosen) / max(ways.slots, 1)
+        probes = min(_effort(ways, k, grid(dense)), len(held))
+        if ways.probes is None and ways.calibration.lists is not None:
+            place = int(min((_AGAINST if against else _USUAL) * probes, len(held)))
+            gap = float(self.gaps[place - 1]) * float(np.max(lists.lengths(query)))
+            within = int(np.count_nonzero(held >= held[order[0]] - np.float32(gap)))
+            least = place if against else math.ceil(_LEAST * probes)
+            probes = int(min(max(within, least), _MOST * place, len(held)))
+        order = order[:probes] if probes <= len(order) else _nearest(held, probes)
+        nearest = lists.distances(query, held[order][None])
+        at = order if all_open else open_[order]
+        return Sight(at[None], nearest, np.array([probes]), np.array([share]), np.array([against]))
+
+
+@lru_cache(maxsize=1024)
+def _effort(ways: Ways, k: int, share: float) -> int:
+    return int(lists_effort(ways, k, np.array([share]), 0)[0][0])
+
+
+def _share(survivors: np.ndarray, sizes: np.ndarray, k: int) -> float:
+    return float(around(survivors[None], sizes[None], k)[0])
+
+
+def _nearest(near: np.ndarray, count: int) -> np.ndarray:
+    """`_first` of one row."""
+    if count >= len(near):
+        return np.argsort(-near, kind="stable")
+    some = np.argpartition(near, len(near) - count)[len(near) - count :]
+    some.sort()
+    return some[np.argsort(-near[some], kind="stable")]
+
+
+def _column(values: np.ndarray | float) -> np.ndarray | float:
+    return values[:, None] if isinstance(values, np.ndarray) else values
 
 
 def _first(near: np.ndarray, count: int) -> np.ndarray:

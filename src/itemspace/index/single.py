@@ -10,14 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from itemspace.index.calibration import grid
 from itemspace.index.candidates import CROWD, Candidates, crowded_queries
 from itemspace.index.planner import Ways, plan
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
-
-_EDGES = np.geomspace(1e-6, 1.0, 121)
-"""Shares around a query that plans are remembered for; what lies between takes the next lower one."""
-
 
 @lru_cache(maxsize=4096)
 def _planned(ways: Ways, survivors: int, k: int, share: float | None, probes: int | None) -> tuple[int, int, str]:
@@ -45,9 +42,8 @@ def answer(
     kind, effort, told = _planned(ways, held, k, None, None)
     sight = None
     if kind != 0 and probing is not None and ways.prefer != "exact" and (kind == 2 or chosen.slots is not None):
-        sight = probing.sight(query, chosen, ways, k, 0)
-        share = float(_EDGES[max(int(np.searchsorted(_EDGES, sight.share[0], side="right")) - 1, 0)])
-        kind, effort, told = _planned(ways, held, k, share, int(sight.probes[0]))
+        sight = probing.alone(query, chosen, ways, k)
+        kind, effort, told = _planned(ways, held, k, grid(float(sight.share[0])), int(sight.probes[0]))
     if kind == 0:
         return *table.one(query[0], k, chosen.slots), told
     if kind == 1:
@@ -85,7 +81,7 @@ def _by_lists(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, sig
     """The same from the lists in sight."""
     lists = found.lists
     assert lists is not None
-    wanted = found.length(k)
+    wanted = found.length(k, bool(sight.against[0]))
     slots, codes = lists.search(query, wanted, sight.order, sight.near, chosen)
     if len(crowded_queries(slots, codes, k)) and wanted < min(CROWD, len(lists)):
         return None
