@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.special import betainc
 
+Amount = Any
+"""A number or an array of them."""
 SAMPLE = 256
 """Vectors held out to measure with (fewer of a small index)."""
 DEEPEST = 8192
@@ -152,25 +154,25 @@ class Costs:
     tested: float = 0.004
     scored: float = 0.035
     one_exact: float = 25.0
-    one_scanned: float = 0.08
+    one_scanned: float = 0.13
     one_graph: float = 30.0
     one_candidate: float = 1.7
     one_lists: float = 90.0
     one_tested: float = 0.008
 
-    def exact(self, survivors: np.ndarray, batch: int) -> np.ndarray:
+    def exact(self, survivors: Amount, batch: int) -> Amount:
         """Per query, of an exact scan that `batch` queries share."""
         if batch <= 1:
             return self.one_exact + self.one_scanned * survivors
         return survivors * (self.together + (self.alone - self.together) / max(batch, 1))
 
-    def graph(self, ef: np.ndarray, batch: int) -> np.ndarray:
+    def graph(self, ef: Amount, batch: int) -> Amount:
         """Per query, of `ef` candidates."""
         if batch <= 1:
             return self.one_graph + self.one_candidate * ef
         return self.fixed + self.candidate * ef
 
-    def lists(self, tested: np.ndarray, scored: np.ndarray, batch: int) -> np.ndarray:
+    def lists(self, tested: Amount, scored: Amount, batch: int) -> Amount:
         """Per query, of lists that hold `tested` slots of which `scored` pass the filter."""
         if batch <= 1:
             return self.one_lists + self.one_tested * tested

@@ -20,7 +20,7 @@ import numpy as np
 
 from itemspace.index.calibration import grid
 from itemspace.index.engines.lists import Lists
-from itemspace.index.planner import Ways, around, lists_effort
+from itemspace.index.planner import Ways, around, around_one, lists_effort
 from itemspace.index.rows import SlotSet
 from itemspace.index.table import VectorTable
 
@@ -30,8 +30,8 @@ _USUAL = 1.0
 """The place in the order whose distance bounds a query, per list of the curve: one reads as much as all would alike, on
 average over the indexed vectors. On 109,309 text embeddings, 8 topics of 150 queries each, it reads 29 lists and they
 hold .989 of the answers (.972 of the hardest topic's), where 23 for every query hold .971 (.938)."""
-_AGAINST = 4.0
-"""The same where the filter goes against the query: .989 to .997 (.970) from 140 to 280 lists, where the share around the
+_AGAINST = 3.0
+"""The same where the filter goes against the query: .974 to .992 (.945) from 110 to 250 lists, where the share around the
 query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
@@ -109,10 +109,10 @@ class Probing:
         held = near if all_open else near[open_]
         order = _nearest(held, min(_NEAR, len(held)))
         at = order if all_open else open_[order]
-        dense = share = _share(survivors[at], sizes[at], k)
+        dense = share = around_one(survivors[at], sizes[at], k)
         if not all_open:
             wide = _nearest(near, min(_NEAR, len(near)))
-            share = _share(survivors[wide], sizes[wide], k)
+            share = around_one(survivors[wide], sizes[wide], k)
         against = share < 0.5 * len(chosen) / max(ways.slots, 1)
         probes = min(_effort(ways, k, grid(dense)), len(held))
         if ways.probes is None and ways.calibration.lists is not None:
@@ -130,10 +130,6 @@ class Probing:
 @lru_cache(maxsize=1024)
 def _effort(ways: Ways, k: int, share: float) -> int:
     return int(lists_effort(ways, k, np.array([share]), 0)[0][0])
-
-
-def _share(survivors: np.ndarray, sizes: np.ndarray, k: int) -> float:
-    return float(around(survivors[None], sizes[None], k)[0])
 
 
 def _nearest(near: np.ndarray, count: int) -> np.ndarray:

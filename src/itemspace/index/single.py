@@ -6,29 +6,12 @@ on; candidates are ranked as one short array.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from itemspace.index.calibration import grid
 from itemspace.index.candidates import CROWD, Candidates, crowded_queries
-from itemspace.index.planner import Ways, plan
+from itemspace.index.planner import Ways, plan_alone
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
-
-@lru_cache(maxsize=4096)
-def _planned(ways: Ways, survivors: int, k: int, share: float | None, probes: int | None) -> tuple[int, int, str]:
-    """Kind, effort and what to say of them."""
-    made = plan(
-        ways,
-        np.array([survivors]),
-        k,
-        batch=1,
-        share=None if share is None else np.array([share]),
-        probes=None if probes is None else np.array([probes]),
-    )
-    return int(made.kind[0]), int(made.effort[0]), str(made.told()[0])
-
 
 def answer(
     query: np.ndarray, k: int, chosen: SlotSet, ways: Ways, found: Candidates, probing: Probing | None
@@ -39,11 +22,11 @@ def answer(
     equal vectors, a graph that the filter starves.
     """
     table, held = found.table, len(chosen)
-    kind, effort, told = _planned(ways, held, k, None, None)
+    kind, effort, told = plan_alone(ways, held, k)
     sight = None
     if kind != 0 and probing is not None and ways.prefer != "exact" and (kind == 2 or chosen.slots is not None):
         sight = probing.alone(query, chosen, ways, k)
-        kind, effort, told = _planned(ways, held, k, grid(float(sight.share[0])), int(sight.probes[0]))
+        kind, effort, told = plan_alone(ways, held, k, float(sight.share[0]), int(sight.probes[0]))
     if kind == 0:
         return *table.one(query[0], k, chosen.slots), told
     if kind == 1:
