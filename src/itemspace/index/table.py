@@ -28,6 +28,9 @@ class VectorTable:
     Scores and order of `search` are exact: equal to scoring every allowed vector and sorting by (score, tie).
     """
 
+    _longest: tuple[int, float] = (0, 0.0)
+    """Slots looked at, and the greatest length among them."""
+
     def __init__(self, space: VectorSpace, values: np.ndarray, rows: RowMap) -> None:
         self.space, self.rows = space, rows
         self._base = values
@@ -139,18 +142,7 @@ class VectorTable:
         """The k best of `slots` (None: of all, which must be live) for one query [d]: at most k rows and scores."""
         n = self.rows.slots if slots is None else len(slots)
         if n > k:
-            scores = np.empty(n, np.float32)
-            buffer = None if slots is None or len(self._tail) else np.empty((min(n, _GATHERED), len(query)), self.dtype)
-            for start in range(0, n, _GATHERED if slots is not None else 65_536):
-                stop = min(start + (_GATHERED if slots is not None else 65_536), n)
-                if slots is None:
-                    vectors = self.block(start, stop)
-                elif buffer is None:
-                    vectors = self.take(slots[start:stop])
-                else:
-                    # Clipping skips a copy that the checked way makes; slots are in range.
-                    vectors = np.take(self._plain, slots[start:stop], axis=0, out=buffer[: stop - start], mode="clip")
-                np.matmul(np.asarray(vectors, np.float32), query, out=scores[start:stop])
+            scores = self._products(query, slots, n)
             if self.space.metric == "euclidean":
                 norms = self._norms[:n] if slots is None else self._norms[slots]
                 scores -= 0.5 * norms * norms
@@ -163,6 +155,25 @@ class VectorTable:
         elif slots is None:
             slots = np.arange(n)
         return self.one_ranked(query, slots, k)
+
+    def _products(self, query: np.ndarray, slots: np.ndarray | None, n: int) -> np.ndarray:
+        """Inner products float32 [n] of one query with the vectors at `slots` (None: the first n)."""
+        out = np.empty(n, np.float32)
+        if slots is None:
+            for start in range(0, n, 65_536):
+                stop = min(start + 65_536, n)
+                np.matmul(np.asarray(self.block(start, stop), np.float32), query, out=out[start:stop])
+            return out
+        buffer = None if len(self._tail) else np.empty((min(n, _GATHERED), len(query)), self.dtype)
+        for start in range(0, n, _GATHERED):
+            part = slots[start : start + _GATHERED]
+            if buffer is None:
+                vectors = self.take(part)
+            else:
+                # Clipping skips a copy that the checked way makes; slots are in range.
+                vectors = self._plain.take(part, axis=0, out=buffer[: len(part)], mode="clip")
+            np.matmul(np.asarray(vectors, np.float32), query, out=out[start : start + len(part)])
+        return out
 
     def one_ranked(self, query: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of a few slots [m] by their exact scores: at most k rows int32 and scores float32."""
@@ -188,8 +199,12 @@ class VectorTable:
 
     @property
     def longest(self) -> float:
-        """The greatest length of a vector."""
-        return float(self._norms[: self.rows.slots].max(initial=0.0))
+        """The greatest length of a vector, dead ones included; looked for once, as slots only ever grow in number."""
+        slots, longest = self._longest
+        if slots != self.rows.slots:
+            longest = max(longest, float(self._norms[slots : self.rows.slots].max(initial=0.0)))
+            self._longest = (self.rows.slots, longest)
+        return longest
 
     def compacted(self) -> VectorTable:
         """The live vectors alone, in slot order."""
