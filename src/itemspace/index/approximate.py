@@ -162,12 +162,12 @@ class ApproximateIndex(Index):
         check_k(k)
         table = self.table
         values = check_queries(table.space, queries)
-        if len(values) == 1 and (within is None or not within.per_request):
-            chosen = table.rows.allowed(within)
+        allowed = Allowed.of(table.rows, within, len(values))
+        if len(values) == 1 and allowed.exclude is None:
+            chosen = allowed.only(table.rows.slots)
             alone = answer(values, k, chosen, self._ways(), self._candidates, self._sighted)
             if alone is not None:
                 return _one_hit(*alone, k, len(chosen))
-        allowed = Allowed.of(table.rows, within, len(values))
         rows = np.full((len(values), k), -1, np.int32)
         scores = np.full((len(values), k), -np.inf, np.float32)
         told = np.empty(len(values), object)

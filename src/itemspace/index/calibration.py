@@ -25,6 +25,8 @@ SAMPLE = 256
 """Vectors held out to measure with (fewer of a small index)."""
 DEEPEST = 8192
 """The highest neighbor rank that is measured."""
+_SPREAD = 0.5
+"""The standard deviation of recall among queries, of what it would be if a query's answers were found all or none."""
 _SHARES = np.geomspace(1.0, 1e-4, 65)
 """Filter selectivities a needed effort is worked out for; what lies between takes the next lower one."""
 
@@ -76,10 +78,11 @@ class Curve:
     def needed(self, k: int, target: float, skip: int = 0) -> np.ndarray:
         """The least effort that reaches `target` for each of `_SHARES`: int64 [65], -1 where none does.
 
-        The target is raised by the standard error of a share measured on as many queries, whose answers stand or fall
-        together: some batches are harder than the average.
+        The target is raised by a standard error of what was measured on as many queries: some batches are harder than
+        the average.
         """
-        raised = min(target + np.sqrt(target * (1.0 - target) / max(self.queries, 1)), 1.0 - 1e-9)
+        error = _SPREAD * np.sqrt(target * (1.0 - target) / max(self.queries, 1))
+        raised = min(target + error, 1.0 - 1e-9)
         return _needed(self, k, skip, raised)
 
     def effort(self, k: int, share: np.ndarray, target: float, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,8 @@ _AGAINST = 3.0
 query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
+_EVEN = 0.5
+"""The least share of a list, of that of all slots, for a selection to be even."""
 _NEAR = 64
 """Lists around a query in which the filter's share is counted."""
 
@@ -74,6 +76,17 @@ class Probing:
         """The lists in which a chosen slot is, sorted."""
         lists = self.lists
         return np.asarray(chosen.derived(("open", id(lists)), lambda: np.flatnonzero(lists.survivors(chosen) > 0)))
+
+    def even(self, chosen: SlotSet) -> bool:
+        """Whether about the same share of every list is chosen, so that it is known around any query."""
+        lists = self.lists
+
+        def counted() -> bool:
+            share = lists.survivors(chosen) / np.maximum(lists.sizes, 1)
+            share = share[lists.sizes > 0]
+            return bool(len(share)) and float(share.min()) > _EVEN * len(chosen) / max(len(lists), 1)
+
+        return chosen.slots is None or bool(chosen.derived(("even", id(lists)), counted))
 
     def sight(self, queries: np.ndarray, chosen: SlotSet, ways: Ways, k: int, skip: int) -> Sight:
         """What `queries` [q, d] see of the lists in which a chosen slot is."""

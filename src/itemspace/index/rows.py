@@ -276,6 +276,12 @@ class Allowed:
         """Slots allowed for the whole batch, None for all."""
         return None if self.slots is None else len(self.slots)
 
+    def only(self, size: int) -> SlotSet:
+        """What a batch of one query without exclusions may be answered with; `size`: slots of the index."""
+        if self.include is None:
+            return self.chosen or SlotSet(self.slots, size)
+        return SlotSet(self.at(self.include[1]).astype(np.int32), size)
+
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The slots at `positions`."""
         return positions if self.slots is None else self.slots[positions]

@@ -6,12 +6,17 @@ on; candidates are ranked as one short array.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from itemspace.index.candidates import CROWD, Candidates, crowded_queries
 from itemspace.index.planner import Ways, plan_alone
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
+_GAIN = 1.5
+"""How much more an exact scan must cost than the best way for a look at the query's surroundings to be worth it."""
+
 
 def answer(
     query: np.ndarray, k: int, chosen: SlotSet, ways: Ways, found: Candidates, probing: Probing | None
@@ -24,7 +29,8 @@ def answer(
     table, held = found.table, len(chosen)
     kind, effort, told = plan_alone(ways, held, k)
     sight = None
-    if kind != 0 and probing is not None and ways.prefer != "exact" and (kind == 2 or chosen.slots is not None):
+    looks = kind == 2 or (chosen.slots is not None and _may_gain(ways, held, k))
+    if looks and probing is not None and ways.prefer != "exact" and (kind == 2 or not probing.even(chosen)):
         sight = probing.alone(query, chosen, ways, k)
         kind, effort, told = plan_alone(ways, held, k, float(sight.share[0]), int(sight.probes[0]))
     if kind == 0:
@@ -39,6 +45,16 @@ def answer(
     if len(slots) < min(k, held):
         return *table.one(query[0], k, chosen.slots), told + "; completed exactly"
     return *table.one_ranked(query[0], slots, k), told
+
+
+@lru_cache(maxsize=256)
+def _may_gain(ways: Ways, held: int, k: int) -> bool:
+    """Whether some way but the exact one would gain more than looking costs, if all around the query might answer."""
+    costs, best = ways.calibration.costs, plan_alone(ways, held, k, 1.0)
+    if best[0] == 0:
+        return False
+    other = costs.graph(best[1], 1) if best[0] == 1 else costs.lists(best[1] * ways.slots / ways.lists, 0, 1)
+    return bool(costs.exact(held, 1) > _GAIN * other)
 
 
 def _by_graph(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, ef: int) -> np.ndarray | None:
