@@ -111,8 +111,8 @@ def test_a_single_query_is_planned_as_a_batch_of_one(prefer, fixed):
             one = plan(ways, np.array([survivors]), 10, batch=1, **arrays)
             kind, effort, told = plan_alone(ways, survivors, 10, share, probes)
             assert kind == one.kind[0]
-            # Efforts out of what was measured follow the very share in one, and the next lower known in the other.
-            assert effort == pytest.approx(one.effort[0], rel=0.1)
+            # A fixed or unmeasured effort follows the very share in one, and the next lower known in the other.
+            assert effort == pytest.approx(one.effort[0], rel=0.2 if fixed or prefer == "graph" else 0)
             assert told.split("=")[0].split(" (")[0] == one.told()[0].split("=")[0].split(" (")[0]
 
 

@@ -36,7 +36,9 @@ query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
 _EVEN = 0.5
-"""The least share of a list, of that of all slots, for a selection to be even."""
+"""The least share of a list, of that of all slots, for a selection to be even there."""
+_UNEVEN = 0.01
+"""The share of the slots that may be in lists where an even selection is not: tiny lists are uneven by chance."""
 _NEAR = 64
 """Lists around a query in which the filter's share is counted."""
 
@@ -82,9 +84,8 @@ class Probing:
         lists = self.lists
 
         def counted() -> bool:
-            share = lists.survivors(chosen) / np.maximum(lists.sizes, 1)
-            share = share[lists.sizes > 0]
-            return bool(len(share)) and float(share.min()) > _EVEN * len(chosen) / max(len(lists), 1)
+            few = lists.survivors(chosen) < _EVEN * lists.sizes * (len(chosen) / max(len(lists), 1))
+            return int(lists.sizes[few].sum()) <= _UNEVEN * len(lists)
 
         return chosen.slots is None or bool(chosen.derived(("even", id(lists)), counted))
 

@@ -14,7 +14,7 @@ from itemspace.index.candidates import CROWD, Candidates, crowded_queries
 from itemspace.index.planner import Ways, plan_alone
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
-_GAIN = 1.5
+_GAIN = 2.5
 """How much more an exact scan must cost than the best way for a look at the query's surroundings to be worth it."""
 
 
