@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,7 +27,7 @@ from itemspace.index.graph import Graph
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.planner import Plan, Ways, plan
 from itemspace.index.probing import Probing, Sight
-from itemspace.index.rows import Allowed, SlotSet
+from itemspace.index.rows import Allowed
 from itemspace.index.single import answer
 from itemspace.index.table import VectorTable, check_queries
 
@@ -129,32 +130,9 @@ class ApproximateIndex(Index):
                     engine.add(part, vectors)
 
     def _measured(self, held: np.ndarray) -> Calibration:
-        table, graph, lists = self.table, self._graph, self._lists
-        queries = np.ascontiguousarray(table.take(held), np.float32)
-        truth = measuring.nearest(table, queries, held)
-        out = Calibration(None if graph is None else measuring.graph_curve(graph, queries, truth))
-        if lists is not None:
-            length, kept = measuring.short_list(lists, queries, truth)
-            out = out.replaced(lists=measuring.lists_curve(lists, queries, truth), length=length, kept=kept)
-        if table.rows.slots < _TIMED or not self.config.calibrate:
-            return out
-        self._calibration, rng = out, derive(self._seed, "timing")
-        costs = measuring.exact_costs(table, queries, rng)
-        everything = SlotSet(None, table.rows.slots)
-        every = Allowed(None, None, None, np.full(64, table.rows.slots), everything)
-        if graph is not None:
-            costs |= measuring.graph_costs(lambda asked, ef: self._candidates.by_graph(asked, 10, every, ef), queries)
-        if lists is not None:
-            costs |= measuring.lists_costs(self._list_search(lists), lists, queries, rng)
-        return out.replaced(costs=measuring.rounded(costs), timed=True)
-
-    def _list_search(self, lists: Lists) -> Any:
-        def search(asked: np.ndarray, probes: int, chosen: SlotSet) -> object:
-            allowed = Allowed(chosen.slots, None, None, np.full(len(asked), len(chosen)), chosen)
-            order, near = lists.order(asked, probes)
-            return self._candidates.by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0, False)
-
-        return search
+        timed = self.table.rows.slots >= _TIMED and self.config.calibrate
+        rng = derive(self._seed, "timing") if timed else None
+        return measuring.measured(self.table, self._graph, self._lists, held, rng)
 
     # Searching.
 
@@ -223,6 +201,8 @@ class ApproximateIndex(Index):
         planned = plan(ways, allowed.counts, k, batch=batch, skip=skip)
         if probing is None or ways.prefer == "exact":
             return planned, None
+        if not allowed.counts.any():
+            return plan(replace(ways, prefer="exact"), allowed.counts, k, batch=batch, skip=skip), None
         if allowed.include is not None or allowed.slots is None:
             if not (planned.kind == 2).any():
                 return planned, None
@@ -231,7 +211,8 @@ class ApproximateIndex(Index):
             if not ((planned.kind > 0) | (best.kind > 0)).any():
                 return planned, None
         assert allowed.chosen is not None
-        sight = probing.sight(values, allowed.chosen, ways, k, skip)
+        part = allowed.counts / max(len(allowed.chosen), 1) if allowed.include is not None else None
+        sight = probing.sight(values, allowed.chosen, ways, k, skip, part)
         share = None if allowed.include is not None else sight.share
         return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes), sight
 

@@ -84,9 +84,7 @@ class Plan:
         return told_of(int(self.kind[i]), int(self.effort[i]), *(float(value[i]) for value in values))
 
 
-def told_of(
-    kind: int, effort: int, survivors: float, share: float, recall: float, cost: float, other: float
-) -> str:
+def told_of(kind: int, effort: int, survivors: float, share: float, recall: float, cost: float, other: float) -> str:
     """What a plan says of itself."""
     left = f"{int(survivors):,} survivors"
     if kind == 0:

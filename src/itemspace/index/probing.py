@@ -89,8 +89,13 @@ class Probing:
 
         return chosen.slots is None or bool(chosen.derived(("even", id(lists)), counted))
 
-    def sight(self, queries: np.ndarray, chosen: SlotSet, ways: Ways, k: int, skip: int) -> Sight:
-        """What `queries` [q, d] see of the lists in which a chosen slot is."""
+    def sight(
+        self, queries: np.ndarray, chosen: SlotSet, ways: Ways, k: int, skip: int, part: np.ndarray | None = None
+    ) -> Sight:
+        """What `queries` [q, d] see of the lists in which a chosen slot is.
+
+        part: the share of the chosen slots that each query may be answered with [q], by default all.
+        """
         lists, open_ = self.lists, self.open(chosen)
         survivors, sizes = lists.survivors(chosen), lists.sizes
         near = lists.nearness(queries)
@@ -101,6 +106,7 @@ class Probing:
             wide = _first(near, min(_NEAR, lists.count))
             share = around(survivors[wide], sizes[wide], k + skip)
         against = share < 0.5 * len(chosen) / max(ways.slots, 1)
+        dense = dense if part is None else dense * part
         planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
         probes = planned
         if ways.probes is None and ways.calibration.lists is not None:

@@ -14,6 +14,7 @@ from itemspace.index.candidates import CROWD, Candidates, crowded_queries
 from itemspace.index.planner import Ways, plan_alone
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
+
 _GAIN = 2.5
 """How much more an exact scan must cost than the best way for a look at the query's surroundings to be worth it."""
 
@@ -27,6 +28,8 @@ def answer(
     equal vectors, a graph that the filter starves.
     """
     table, held = found.table, len(chosen)
+    if held == 0:
+        return np.zeros(0, np.int32), np.zeros(0, np.float32), "nothing may answer"
     kind, effort, told = plan_alone(ways, held, k)
     sight = None
     looks = kind == 2 or (chosen.slots is not None and _may_gain(ways, held, k))

@@ -22,7 +22,7 @@ from itemspace.index.rows import SlotSet, grown
 
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
-"""Vectors per center that k-means reads, and its rounds: more of either moved recall by less than .2 points."""
+"""Vectors per center that k-means reads, and its rounds: most of the time of a build goes into them."""
 _LOOKED_UP = 4096
 """Up to as many vectors are told their list when added; for more the lists are read back once."""
 Codes = Literal["pq4", "int8", "float16", "float32"]
@@ -181,9 +181,7 @@ class Lists:
         params = faiss.SearchParametersIVF(nprobe=lists.shape[1])
         if chosen.slots is not None:
             bits = chosen.bits
-            params.sel = chosen.derived(
-                "selector", lambda: faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            )
+            params.sel = chosen.derived("selector", lambda: faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
         scores = np.empty((len(queries), wanted), np.float32)
         slots = np.empty((len(queries), wanted), np.int64)
         # The wrapper of this call takes no selector; the call below it does.
