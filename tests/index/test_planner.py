@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itemspace.core.vectors import Dense, VectorSpace
-from itemspace.index.calibration import Calibration, Costs, Curve
+from itemspace.index.calibration import Calibration, Costs, Curve, grid
 from itemspace.index.hnsw import HNSWIndex
-from itemspace.index.planner import KINDS, Ways, around, plan, vectors_read
+from itemspace.index.planner import KINDS, Ways, around, around_one, plan, plan_alone, vectors_read
 
 N = 1_000_000
 
@@ -24,7 +24,8 @@ def perfect(efforts: list[int], reach: int) -> Curve:
 
 GRAPH = perfect([10, 20, 40, 80, 160, 320, 640, 1280], 1)
 LISTS = perfect([1, 2, 4, 8, 16, 32, 64, 128, 256], 100)
-MEASURED = Calibration(GRAPH, LISTS, costs=Costs(0.1, 0.01, 10.0, 1.0, 20.0, 0.01, 0.03))
+ALONE = {"one_exact": 5.0, "one_scanned": 0.1, "one_graph": 10.0, "one_candidate": 1.0, "one_lists": 20.0}
+MEASURED = Calibration(GRAPH, LISTS, costs=Costs(0.1, 0.01, 10.0, 1.0, 20.0, 0.01, 0.03, **ALONE, one_tested=0.012))
 BOTH = Ways(slots=N, graph=True, lists=1000, recall=0.9, calibration=MEASURED)
 
 
@@ -64,7 +65,7 @@ def test_few_survivors_are_scanned_some_are_sought_in_lists_and_many_in_the_grap
 def test_a_batch_shares_what_an_exact_scan_reads():
     survivors = np.array([8000])
     alone, together = (MEASURED.costs.exact(survivors, batch)[0] for batch in (1, 1000))
-    assert alone == pytest.approx(800.0)
+    assert alone == pytest.approx(805.0)
     assert together == pytest.approx(80.72)
     assert kinds([8000], batch=1) == ["lists"]
     assert kinds([8000], batch=1000) == ["exact"]
@@ -99,10 +100,28 @@ def test_a_filter_against_the_query_is_not_answered_by_a_shallow_search():
     assert far.effort[0] > plain
 
 
+@pytest.mark.parametrize("prefer", ["auto", *KINDS])
+@pytest.mark.parametrize("fixed", [{}, {"ef": 50}, {"probes": 7}])
+def test_a_single_query_is_planned_as_a_batch_of_one(prefer, fixed):
+    ways = Ways(slots=N, graph=True, lists=1000, recall=0.9, calibration=MEASURED, prefer=prefer, **fixed)
+    for survivors in (3, 500, 20_000, 300_000, N):
+        for share, probes in ((None, None), (grid(0.3), 5), (grid(0.01), 40), (grid(survivors / N), 3)):
+            arrays = {"share": None if share is None else np.array([share])}
+            arrays["probes"] = None if probes is None else np.array([probes])
+            one = plan(ways, np.array([survivors]), 10, batch=1, **arrays)
+            kind, effort, told = plan_alone(ways, survivors, 10, share, probes)
+            assert kind == one.kind[0]
+            # A fixed or unmeasured effort follows the very share in one, and the next lower known in the other.
+            assert effort == pytest.approx(one.effort[0], rel=0.2 if fixed or prefer == "graph" else 0)
+            assert told.split("=")[0].split(" (")[0] == one.told()[0].split("=")[0].split(" (")[0]
+
+
 def test_the_share_around_a_query_is_counted_outward_until_there_are_enough():
     sizes = np.full((3, 4), 100)
     survivors = np.array([[50, 50, 0, 0], [0, 0, 10, 90], [0, 0, 0, 0]])
     np.testing.assert_allclose(around(survivors, sizes, 10), [0.5, 0.25, 0.5 / 400])
+    for one, all_ in zip(survivors, sizes, strict=True):
+        assert around_one(one, all_, 10) == around(one[None], all_[None], 10)[0]
 
 
 def test_what_the_user_fixes_is_used():

@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,12 +20,15 @@ from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index import measuring
 from itemspace.index.calibration import Calibration
+from itemspace.index.candidates import Candidates
 from itemspace.index.engines.lists import Codes, Lists, lists_for
 from itemspace.index.flat import check_k
 from itemspace.index.graph import Graph
 from itemspace.index.persist import read_header, space_from, write_header
-from itemspace.index.planner import Plan, Ways, around, plan
-from itemspace.index.rows import Allowed, SlotSet
+from itemspace.index.planner import Plan, Ways, plan
+from itemspace.index.probing import Probing, Sight
+from itemspace.index.rows import Allowed
+from itemspace.index.single import answer
 from itemspace.index.table import VectorTable, check_queries
 
 _FORMAT = 2
@@ -34,14 +38,10 @@ _SMALL_RECALL = 0.99
 """What smaller indexes aim at, whatever less is asked for."""
 _REPLACED = 4
 """Lists are placed anew when the index has grown this many times since."""
+_QUERIES = 4096
+"""Queries planned together."""
 _EXCLUDED = 256
 """Exclusions per request that a search goes deeper for; requests with more are completed exactly when short."""
-_ANSWERS = 10
-"""The short list of a search for fewer answers is as long as for this many: it was measured with them."""
-_PAIRS = 1024
-"""Candidates whose vectors are brought together at once."""
-_CROWD = 4096
-"""Candidates asked for at most when those at the end are as near as the k-th: equal vectors, which ties must order."""
 _STARVED = 0.1
 """The share of a batch that the graph may leave short before a warning says so."""
 
@@ -63,6 +63,7 @@ class ApproximateIndex(Index):
     _calibration: Calibration = Calibration()
     _seed: int = 0
     _warned: bool = False
+    _probing: Probing | None = None
 
     @property
     def _target(self) -> float:
@@ -129,32 +130,9 @@ class ApproximateIndex(Index):
                     engine.add(part, vectors)
 
     def _measured(self, held: np.ndarray) -> Calibration:
-        table, graph, lists = self.table, self._graph, self._lists
-        queries = np.ascontiguousarray(table.take(held), np.float32)
-        truth = measuring.nearest(table, queries, held)
-        out = Calibration(None if graph is None else measuring.graph_curve(graph, queries, truth))
-        if lists is not None:
-            length, kept = measuring.short_list(lists, queries, truth)
-            out = out.replaced(lists=measuring.lists_curve(lists, queries, truth), length=length, kept=kept)
-        if table.rows.slots < _TIMED or not self.config.calibrate:
-            return out
-        self._calibration, rng = out, derive(self._seed, "timing")
-        costs = measuring.exact_costs(table, queries, rng)
-        everything = SlotSet(None, table.rows.slots)
-        every = Allowed(None, None, None, np.full(64, table.rows.slots), everything)
-        if graph is not None:
-            costs |= measuring.graph_costs(lambda asked, ef: self._by_graph(asked, 10, every, ef), queries)
-        if lists is not None:
-            costs |= measuring.lists_costs(self._list_search(lists), lists, queries, rng)
-        return out.replaced(costs=measuring.rounded(costs), timed=True)
-
-    def _list_search(self, lists: Lists) -> Any:
-        def search(asked: np.ndarray, probes: int, chosen: SlotSet) -> object:
-            allowed = Allowed(chosen.slots, None, None, np.full(len(asked), len(chosen)), chosen)
-            order, near = lists.order(asked, probes)
-            return self._by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0)
-
-        return search
+        timed = self.table.rows.slots >= _TIMED and self.config.calibrate
+        rng = derive(self._seed, "timing") if timed else None
+        return measuring.measured(self.table, self._graph, self._lists, held, rng)
 
     # Searching.
 
@@ -163,17 +141,35 @@ class ApproximateIndex(Index):
         table = self.table
         values = check_queries(table.space, queries)
         allowed = Allowed.of(table.rows, within, len(values))
+        if len(values) == 1 and allowed.exclude is None:
+            chosen = allowed.only(table.rows.slots)
+            alone = answer(values, k, chosen, self._ways(), self._candidates, self._sighted)
+            if alone is not None:
+                return _one_hit(*alone, k, len(chosen))
         rows = np.full((len(values), k), -1, np.int32)
         scores = np.full((len(values), k), -np.inf, np.float32)
-        if len(values) == 0:
-            return Hits(rows, scores, total=allowed.counts, explanation=[])
         told = np.empty(len(values), object)
         skips = _skips(allowed)
         for skip in np.unique(skips).tolist():
             at = np.flatnonzero(skips == skip)
-            part = allowed if len(at) == len(values) else allowed.take(at)
-            rows[at], scores[at], told[at] = self._answers(values[at], k, part, skip, len(values))
+            # Some thousand queries at a time: what is looked at for each grows with the number of lists.
+            for part in np.array_split(at, -(-len(at) // _QUERIES)):
+                limits = allowed if len(part) == len(values) else allowed.take(part)
+                rows[part], scores[part], told[part] = self._answers(values[part], k, limits, skip, len(values))
         return Hits(rows, scores, total=allowed.counts, explanation=told.tolist())
+
+    @property
+    def _candidates(self) -> Candidates:
+        return Candidates(self.table, self._graph, self._lists, self._calibration)
+
+    @property
+    def _sighted(self) -> Probing | None:
+        """How queries see the lists, None without any."""
+        if self._lists is None:
+            return None
+        if self._probing is None or self._probing.lists is not self._lists:
+            self._probing = Probing(self._lists, self.table)
+        return self._probing
 
     def _answers(
         self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
@@ -181,134 +177,44 @@ class ApproximateIndex(Index):
         """Rows, scores and what was done, for queries with about `skip` exclusions each, in a batch of `batch`."""
         rows = np.full((len(values), k), -1, np.int32)
         scores = np.full((len(values), k), -np.inf, np.float32)
-        planned, order, near = self._planned(values, k, allowed, skip, batch if allowed.include is None else 1)
-        told = planned.told()
+        planned, sight = self._planned(values, k, allowed, skip, batch if allowed.include is None else 1)
+        told, found = planned.told(), self._candidates
         for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
-            rows[at], scores[at] = self._by_graph(values[at], k, allowed.take(at), effort)
-        at = planned.members("lists")
-        if len(at):
-            probes = planned.effort[at]
-            if order is None or near is None or probes.max() > order.shape[1]:
-                assert self._lists is not None
-                ordered, nearness = self._lists.order(values[at], int(probes.max()))
-            else:
-                ordered, nearness = order[at], near[at]
-            rows[at], scores[at] = self._by_lists(values[at], k, allowed.take(at), probes, ordered, nearness, skip)
+            rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
+        lists = planned.members("lists")
+        for against in (False, True) if sight is not None and len(lists) else ():
+            assert sight is not None
+            at = lists[sight.against[lists] == against]
+            if len(at) == 0:
+                continue
+            part = (planned.effort[at], sight.order[at], sight.near[at])
+            rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip, against)
         self._complete(values, k, allowed, planned, (rows, scores), told)
         return rows, scores, told
 
     def _planned(
         self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
-    ) -> tuple[Plan, np.ndarray | None, np.ndarray | None]:
-        """The plan, and the lists around every query where it needed them: int64 [q, p], nearest first."""
-        ways = self._ways()
+    ) -> tuple[Plan, Sight | None]:
+        """The plan, and what the queries see of the lists where it needs them."""
+        ways, probing = self._ways(), self._sighted
         planned = plan(ways, allowed.counts, k, batch=batch, skip=skip)
-        if self._lists is None or allowed.include is not None or allowed.slots is None or ways.prefer == "exact":
-            return planned, None, None
-        everywhere = np.ones(len(values))
-        best = plan(ways, allowed.counts, k, batch=batch, share=everywhere, skip=skip)
-        if not (best.kind > 0).any():
-            return planned, None, None
-        lists, chosen = self._lists, allowed.chosen
-        assert chosen is not None
-        survivors = lists.survivors(chosen)
-        likely = int(planned.effort[planned.kind == 2].max(initial=0))
-        order, near = lists.order(values, max(16, min(2 * likely, 128), likely))
-        share = around(survivors[order], lists.sizes[order], k + skip)
-        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip), order, near
-
-    def _by_graph(self, queries: np.ndarray, k: int, allowed: Allowed, ef: int) -> tuple[np.ndarray, np.ndarray]:
-        graph = self._graph
-        assert graph is not None
-        slots, distances = graph.search(queries, max(ef, k + 2))
-        if graph.precise:
-            crowded = _crowded(slots, distances, k)
-            if len(crowded) and ef < min(_CROWD, len(graph)):
-                again = self._by_graph(queries[crowded], k, allowed.take(crowded), min(4 * ef, len(graph)))
-            slack: np.ndarray | float = self._rounding(queries, distances)
+        if probing is None or ways.prefer == "exact":
+            return planned, None
+        if not allowed.counts.any():
+            return plan(replace(ways, prefer="exact"), allowed.counts, k, batch=batch, skip=skip), None
+        if allowed.include is not None or allowed.slots is None:
+            if not (planned.kind == 2).any():
+                return planned, None
         else:
-            crowded, slack = np.zeros(0, np.int64), np.inf
-        rows, scores = self._ranked(queries, k, allowed, slots, distances, slack)
-        if len(crowded) and ef < min(_CROWD, len(graph)):
-            rows[crowded], scores[crowded] = again
-        return rows, scores
-
-    def _by_lists(
-        self,
-        queries: np.ndarray,
-        k: int,
-        allowed: Allowed,
-        probes: np.ndarray,
-        order: np.ndarray,
-        near: np.ndarray,
-        spare: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        lists, chosen = self._lists, allowed.chosen
-        assert lists is not None
-        assert chosen is not None
-        order, near = order[:, : int(probes.max())], near[:, : int(probes.max())]
-        read = np.arange(order.shape[1])[None, :] < probes[:, None]
-        if chosen.slots is not None:
-            read &= lists.survivors(chosen)[order] > 0
-        wanted = min(int(np.ceil(self._calibration.length * max(k + spare, _ANSWERS))), len(lists))
-        slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
-        near_exact = self._distances(queries, slots)
-        rows, scores = self._ranked(queries, k, allowed, slots, near_exact, self._rounding(queries, near_exact))
-        crowded = _crowded(slots, distances, k)
-        if len(crowded) and wanted < min(_CROWD, len(lists)):
-            part = (allowed.take(crowded), probes[crowded], order[crowded], near[crowded])
-            rows[crowded], scores[crowded] = self._by_lists(queries[crowded], k, *part, 4 * wanted)
-        return rows, scores
-
-    def _ranked(
-        self,
-        queries: np.ndarray,
-        k: int,
-        allowed: Allowed,
-        slots: np.ndarray,
-        distances: np.ndarray,
-        slack: np.ndarray | float,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best by exact score of the candidates [q, c] that may answer, the hopeless ones not scored at all."""
-        keep = slots >= 0
-        if allowed.slots is not None or allowed.include is not None or allowed.exclude is not None:
-            group, column = np.nonzero(keep)
-            keep[group, column] = allowed.permits(group, slots[group, column], self.table.rows.slots)
-        if keep.shape[1] > k and np.isfinite(slack).all():
-            keep &= distances <= (_kth(keep, distances, k) + slack)[:, None]
-        group, column = np.nonzero(keep)
-        return self.table.rank(queries, group, slots[group, column], k)
-
-    def _distances(self, queries: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """float32 distances [q, c] of candidates (infinite for -1), some queries at a time so that they stay in cache."""
-        space, table = self.table.space, self.table
-        out = np.empty(slots.shape, np.float32)
-        step = max(_PAIRS // max(slots.shape[1], 1), 1)
-        for start in range(0, len(slots), step):
-            part = np.maximum(slots[start : start + step], 0)
-            asked = queries[start : start + step]
-            vectors = np.asarray(table.take(part.reshape(-1)), np.float32).reshape(*part.shape, -1)
-            if space.metric == "euclidean":
-                vectors = vectors - asked[:, None, :]
-                out[start : start + step] = np.einsum("qcd,qcd->qc", vectors, vectors)
-                continue
-            products = np.matmul(vectors, asked[:, :, None])[:, :, 0]
-            if space.metric == "cosine" and not space.normalized:
-                out[start : start + step] = -products / np.maximum(table.norms(part), 1e-30)
-            else:
-                out[start : start + step] = -products
-        out[slots < 0] = np.inf
-        return out
-
-    def _rounding(self, queries: np.ndarray, distances: np.ndarray) -> np.ndarray:
-        """How far float32 distances may be from the order of exact scores [q]."""
-        space, ulps = self.table.space, 16.0 * np.sqrt(queries.shape[1]) * 2.0**-24
-        if space.metric == "euclidean":
-            return ulps * np.max(distances, axis=1, initial=0.0, where=np.isfinite(distances))
-        if space.metric == "cosine":
-            return np.full(len(queries), ulps)
-        return ulps * np.sqrt(np.einsum("qd,qd->q", queries, queries)) * self.table.longest
+            best = plan(ways, allowed.counts, k, batch=batch, share=np.ones(len(values)), skip=skip)
+            if not ((planned.kind > 0) | (best.kind > 0)).any():
+                return planned, None
+        assert allowed.chosen is not None
+        part = allowed.counts / max(len(allowed.chosen), 1) if allowed.include is not None else None
+        sight = probing.sight(values, allowed.chosen, ways, k, skip, part)
+        share = None if allowed.include is not None else sight.share
+        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes), sight
 
     def _complete(
         self,
@@ -343,7 +249,7 @@ class ApproximateIndex(Index):
             f"a filter that {share:.2%} of the rows pass starved the graph: {starved:,} of {asked:,} queries found too few "
             "answers near them and were answered exactly, which is slower. An index with lists (the extra `ann`) plans "
             "for this. Said once per index.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
     def measured_recall(
@@ -484,13 +390,10 @@ def _skips(allowed: Allowed) -> np.ndarray:
     return np.where(counts > 0, 2 ** np.ceil(np.log2(np.maximum(counts, 1))), 0).astype(np.int64)
 
 
-def _crowded(slots: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
-    """Queries whose last candidate is exactly as near as their k-th: others like them may have been left out."""
-    if slots.shape[1] <= k:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((slots[:, -1] >= 0) & (distances[:, -1] <= distances[:, k - 1]))
-
-
-def _kth(keep: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
-    """The distance of the k-th kept candidate of each query [q], infinite where fewer are kept."""
-    return np.partition(np.where(keep, distances, np.inf), k - 1, axis=1)[:, k - 1]
+def _one_hit(rows: np.ndarray, scores: np.ndarray, told: str, k: int, total: int) -> Hits:
+    """The answer to one query, filled up to k."""
+    if len(rows) < k:
+        missing = k - len(rows)
+        rows = np.concatenate([rows, np.full(missing, -1, np.int32)])
+        scores = np.concatenate([scores, np.full(missing, -np.inf, np.float32)])
+    return Hits(rows[None], scores[None], total=np.array([total]), explanation=[told])

@@ -51,8 +51,8 @@ class HNSWIndex(ApproximateIndex):
 
     The default for more than some ten thousand vectors: unfiltered searches and wide filters go to the graph, narrow
     filters to an exact scan of what they leave, those in between to inverted lists kept beside it (with the extra `ann`).
-    `IVFIndex` is built six times as fast and needs a third of the memory, at somewhat slower unfiltered searches;
-    `FlatIndex` is exact. Scores are exact (float32 of the stored vectors), only membership is approximate.
+    `IVFIndex` is built four times as fast (6.4 CPU seconds against 28.6 on 109,309 text embeddings, and 174 MB on disk
+    against 349), at slower single queries; `FlatIndex` is exact. Scores are exact (float32 of the stored vectors), only membership is approximate.
 
     Source: Malkov and Yashunin 2018, as implemented by hnswlib and usearch.
     """

@@ -42,8 +42,8 @@ class IVFConfig(Config):
 class IVFIndex(ApproximateIndex):
     """Approximate search in the lists nearest to a query; filters skip what they reject; k answers whenever k rows match.
 
-    Use it where the build must be quick and memory is short, or where most searches carry a filter. `HNSWIndex` is faster
-    without one, and keeps such lists beside its graph. Needs the extra `ann` (faiss).
+    Use it where the build must be quick and memory is short, or where searches come in batches. `HNSWIndex` keeps such
+    lists beside its graph, which answers single unfiltered queries sooner. Needs the extra `ann` (faiss).
 
     Source: Jégou, Douze and Schmid 2011 (inverted lists), with scalar codes, as implemented by faiss.
     """

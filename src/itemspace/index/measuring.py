@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itemspace.index.calibration import DEEPEST, SAMPLE, Costs, Curve
+from itemspace.index.calibration import DEEPEST, SAMPLE, Calibration, Costs, Curve
+from itemspace.index.candidates import Candidates
 from itemspace.index.graph import Graph
 from itemspace.index.rows import Allowed, SlotSet
 
@@ -95,6 +96,33 @@ def short_list(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> tuple[fl
         if kept >= 0.995:
             break
     return length, kept
+
+
+def measured(
+    table: VectorTable, graph: Graph | None, lists: Lists | None, held: np.ndarray, rng: np.random.Generator | None
+) -> Calibration:
+    """What the engines find of the slots `held` out of them, and, with `rng`, what every way costs here."""
+    queries = np.ascontiguousarray(table.take(held), np.float32)
+    truth = nearest(table, queries, held)
+    out = Calibration(None if graph is None else graph_curve(graph, queries, truth))
+    if lists is not None:
+        length, kept = short_list(lists, queries, truth)
+        out = out.replaced(lists=lists_curve(lists, queries, truth), length=length, kept=kept)
+    if rng is None:
+        return out
+    found, costs = Candidates(table, graph, lists, out), exact_costs(table, queries, rng)
+    every = Allowed(None, None, None, np.full(64, table.rows.slots), SlotSet(None, table.rows.slots))
+    if graph is not None:
+        costs |= graph_costs(lambda asked, ef: found.by_graph(asked, 10, every, ef), queries)
+    if lists is not None:
+        costs |= lists_costs(partial(_read, found, lists), lists, queries, rng)
+    return out.replaced(costs=rounded(costs), timed=True)
+
+
+def _read(found: Candidates, lists: Lists, asked: np.ndarray, probes: int, chosen: SlotSet) -> object:
+    allowed = Allowed(chosen.slots, None, None, np.full(len(asked), len(chosen)), chosen)
+    order, near = lists.order(asked, probes)
+    return found.by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0, False)
 
 
 def _microseconds(call: Callable[[], object]) -> float:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from itemspace.index.calibration import Calibration, Curve
+from itemspace.index.calibration import Calibration, Curve, grid
 
 Kind = Literal["exact", "graph", "lists"]
 KINDS: tuple[Kind, ...] = ("exact", "graph", "lists")
@@ -27,8 +28,10 @@ MARGIN = 1.3
 EF = 64
 """Candidates of a graph whose recall was not measured."""
 _AGAINST = 3.0
-"""How much deeper to look where a filter goes against the query: its answers stand at the end of the ranks that the
+"""How much deeper a graph looks where a filter goes against the query: its answers stand at the end of the ranks that the
 share around the query spreads them over."""
+_HARDER = 3.0
+"""How many times more candidates a graph explores at most for a query that needs so many more lists than usual."""
 _SEEN = 4
 """Survivors per answer that the share around a query is counted from."""
 
@@ -77,25 +80,38 @@ class Plan:
         return out
 
     def _line(self, i: int) -> str:
-        kind, survivors = KINDS[int(self.kind[i])], f"{int(self.survivors[i]):,} survivors"
-        if kind == "exact":
-            told = f"exact over {survivors}"
-        else:
-            effort = f"{'ef' if kind == 'graph' else 'probes'}={int(self.effort[i]):,}"
-            told = (
-                f"{kind} {effort}, {survivors}, {self.share[i]:.2%} around the query, recall about {self.recall[i]:.3f}"
-            )
-        return f"{told} (about {self.cost[i]:,.0f} us; otherwise {self.other[i]:,.0f})"
+        values = (self.survivors, self.share, self.recall, self.cost, self.other)
+        return told_of(int(self.kind[i]), int(self.effort[i]), *(float(value[i]) for value in values))
+
+
+def told_of(kind: int, effort: int, survivors: float, share: float, recall: float, cost: float, other: float) -> str:
+    """What a plan says of itself."""
+    left = f"{int(survivors):,} survivors"
+    if kind == 0:
+        told = f"exact over {left}"
+    else:
+        told = (
+            f"{KINDS[kind]} {'ef' if kind == 1 else 'probes'}={effort:,}, {left}, {share:.2%} around the query, "
+            f"recall about {recall:.3f}"
+        )
+    return f"{told} (about {cost:,.0f} us; otherwise {other:,.0f})"
 
 
 def plan(
-    ways: Ways, survivors: np.ndarray, k: int, *, batch: int, share: np.ndarray | None = None, skip: int = 0
+    ways: Ways,
+    survivors: np.ndarray,
+    k: int,
+    *,
+    batch: int,
+    share: np.ndarray | None = None,
+    skip: int = 0,
+    probes: np.ndarray | None = None,
 ) -> Plan:
     """The cheapest way that reaches the recall asked for, per query.
 
     survivors: int64 [q], rows each query may be answered with. batch: queries that share them (1: they do not).
     share: of the slots around each query [q] that may answer it; by default as everywhere. skip: exclusions of each
-    query, which may be its very best.
+    query, which may be its very best. probes: lists each query needs [q], where that was worked out from its surroundings.
     """
     survivors = np.asarray(survivors)
     everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
@@ -103,13 +119,18 @@ def plan(
     costs = ways.calibration.costs
     exact = costs.exact(survivors, batch)
     ef, graph_recall = _graph_effort(ways, k, share, skip)
-    probes, lists_recall = _lists_effort(ways, k, share, skip)
+    usual, lists_recall = lists_effort(ways, k, share, skip)
+    probes = usual if probes is None else np.where(usual > 0, probes, 0)
+    if probes is not usual and ways.ef is None:
+        # What is hard to find in lists is hard to find in a graph.
+        harder = np.clip(probes / np.maximum(usual, 1), 1.0, _HARDER)
+        ef = np.where(probes > 0, np.minimum(np.ceil(ef * harder), ways.slots), ef).astype(np.int64)
     tested = probes * (ways.slots / max(ways.lists, 1))
     cost = np.stack(
         [
             exact,
-            np.where(ef > 0, costs.graph(ef), np.inf),
-            np.where(probes > 0, costs.lists(tested, tested * share), np.inf),
+            np.where(ef > 0, costs.graph(ef, batch), np.inf),
+            np.where(probes > 0, costs.lists(tested, tested * share, batch), np.inf),
         ]
     )
     judged = cost.copy()
@@ -124,6 +145,38 @@ def plan(
     effort = np.stack([np.zeros_like(ef), ef, probes])[kind, each]
     recall = np.stack([np.ones(len(each)), graph_recall, lists_recall])[kind, each]
     return Plan(kind, effort, cost[kind, each], rest.min(0), recall, share, survivors)
+
+
+def plan_alone(
+    ways: Ways, survivors: int, k: int, share: float | None = None, probes: int | None = None
+) -> tuple[int, int, str]:
+    """`plan` of a single query without exclusions: its kind, effort and what it says. `share` counts to `grid`."""
+    everywhere = min(survivors / max(ways.slots, 1), 1.0)
+    share = everywhere if share is None else share / _AGAINST if share < 0.5 * everywhere else share
+    ef, graph_recall, usual, lists_recall = _alone(ways, k, grid(share))
+    tried = usual if probes is None or usual == 0 else probes
+    if probes is not None and ways.ef is None and tried > 0:
+        ef = min(math.ceil(ef * min(max(tried / max(usual, 1), 1.0), _HARDER)), ways.slots)
+    costs, tested = ways.calibration.costs, tried * (ways.slots / max(ways.lists, 1))
+    cost = [
+        float(costs.exact(survivors, 1)),
+        float(costs.graph(ef, 1)) if ef > 0 else math.inf,
+        float(costs.lists(tested, tested * share, 1)) if tried > 0 else math.inf,
+    ]
+    if ways.prefer != "auto":
+        kind = KINDS.index(ways.prefer) if cost[KINDS.index(ways.prefer)] < math.inf else 0
+    else:
+        kind = 0 if survivors <= k else cost.index(min(cost))
+    other = min(value for i, value in enumerate(cost) if i != kind)
+    effort, recall = ((0, 1.0), (ef, graph_recall), (tried, lists_recall))[kind]
+    return kind, effort, told_of(kind, effort, survivors, share, recall, cost[kind], other)
+
+
+@lru_cache(maxsize=1024)
+def _alone(ways: Ways, k: int, share: float) -> tuple[int, float, int, float]:
+    one = np.array([share])
+    (ef, graph_recall), (probes, lists_recall) = _graph_effort(ways, k, one, 0), lists_effort(ways, k, one, 0)
+    return int(ef[0]), float(graph_recall[0]), int(probes[0]), float(lists_recall[0])
 
 
 def _graph_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +198,7 @@ def _graph_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.
     return np.minimum(np.maximum(ef, np.where(ef > 0, k + skip, 0)), ways.slots), recall
 
 
-def _lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
+def lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
     """Lists per query (0: there are none, or none suffice) and the recall to expect."""
     if not ways.lists:
         return np.zeros(len(share), np.int64), np.zeros(len(share))
@@ -179,10 +232,16 @@ def around(survivors: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
     answer gets what half a survivor would be.
     """
     found, seen = np.cumsum(survivors, 1), np.cumsum(sizes, 1)
-    enough = found >= _SEEN * k
-    at = np.where(enough.any(1), enough.argmax(1), found.shape[1] - 1)
+    at = np.minimum((found < _SEEN * k).sum(1), found.shape[1] - 1)
     each = np.arange(len(found))
     return np.minimum(np.maximum(found[each, at], 0.5) / np.maximum(seen[each, at], 1), 1.0)
+
+
+def around_one(survivors: np.ndarray, sizes: np.ndarray, k: int) -> float:
+    """`around` of one query: survivors, sizes int64 [p]."""
+    found = survivors.cumsum()
+    at = min(int(found.searchsorted(_SEEN * k)), len(found) - 1)
+    return min(max(float(found[at]), 0.5) / max(int(sizes[: at + 1].sum()), 1), 1.0)
 
 
 def vectors_read(candidates: int, total: int, links: int) -> float:

@@ -94,6 +94,15 @@ class SlotSet:
         """uint8 [ceil(size / 8)]: the mask packed, least significant bit first."""
         return np.packbits(self.mask, bitorder="little")
 
+    def holds(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each of a few slots [n] is allowed; -1 is not."""
+        if self.slots is None:
+            return slots >= 0
+        if len(self.slots) == 0:
+            return np.zeros(len(slots), bool)
+        at = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        return np.asarray(self.slots[at] == slots)
+
     def derived(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns, kept under `key` as long as the set is."""
         if key not in self._derived:
@@ -266,6 +275,12 @@ class Allowed:
     def total(self) -> int | None:
         """Slots allowed for the whole batch, None for all."""
         return None if self.slots is None else len(self.slots)
+
+    def only(self, size: int) -> SlotSet:
+        """What a batch of one query without exclusions may be answered with; `size`: slots of the index."""
+        if self.include is None:
+            return self.chosen or SlotSet(self.slots, size)
+        return SlotSet(self.at(self.include[1]).astype(np.int32), size)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The slots at `positions`."""

@@ -12,10 +12,14 @@ from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index.growing import Growing
 from itemspace.index.rows import Allowed, RowMap, check_rows, grown
-from itemspace.index.scan import scan
+from itemspace.index.scan import scan, slack_of
 from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
 
 _DTYPES = ("float32", "float16", "int8")
+_GATHERED = 512
+"""Vectors gathered at once for one query: few enough that their products find them in the cache."""
+_MANY = 64
+"""Vectors of its own per query from which queries are answered one by one: gathered together they leave the cache."""
 
 
 class VectorTable:
@@ -24,11 +28,15 @@ class VectorTable:
     Scores and order of `search` are exact: equal to scoring every allowed vector and sorting by (score, tie).
     """
 
+    _longest: tuple[int, float] = (0, 0.0)
+    """Slots looked at, and the greatest length among them."""
+
     def __init__(self, space: VectorSpace, values: np.ndarray, rows: RowMap) -> None:
         self.space, self.rows = space, rows
         self._base = values
         self._tail = np.empty((0, values.shape[1]), values.dtype)
         self._norms = _norms(values)
+        self._plain = np.asarray(values)
 
     @classmethod
     def build(cls, chunks: Iterable[Any], rows: Iterable[np.ndarray] | None, ties: np.ndarray | None) -> VectorTable:
@@ -90,7 +98,8 @@ class VectorTable:
     def take(self, slots: np.ndarray) -> np.ndarray:
         """The vectors at `slots` [n, d], in the stored type."""
         if len(self._tail) == 0:
-            return self._base[slots]
+            # Of a plain array: a mapped one costs a Python call more, and more to make than to read.
+            return self._plain[slots]
         out = np.empty((len(slots), self._base.shape[1]), self.dtype)
         old = slots < len(self._base)
         out[old] = self._base[slots[old]]
@@ -107,12 +116,72 @@ class VectorTable:
 
     def search(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
         """The k best allowed rows of float32 queries [q, d]: rows int32 and scores float32 [q, k]."""
+        if len(queries) == 1 and allowed.include is None and allowed.exclude is None:
+            return self._padded([self.one(queries[0], k, allowed.slots)], k)
         if allowed.include is not None:
             group, position = allowed.include
             slots = allowed.at(position)
+            if len(group) >= _MANY * len(queries):
+                # Each step is a product over hundreds of vectors.
+                ends = np.searchsorted(group, np.arange(len(queries) + 1)).tolist()
+                return self._padded(
+                    [self.one(query, k, slots[a:b]) for query, a, b in zip(queries, ends, ends[1:], strict=False)], k
+                )
         else:
             group, slots = scan(self, queries, min(k, self.rows.slots), allowed)
         return self.rank(queries, group, slots, k)
+
+    @staticmethod
+    def _padded(found: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, scores = np.full((len(found), k), -1, np.int32), np.full((len(found), k), -np.inf, np.float32)
+        for i, (row, score) in enumerate(found):
+            rows[i, : len(row)], scores[i, : len(row)] = row, score
+        return rows, scores
+
+    def one(self, query: np.ndarray, k: int, slots: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of `slots` (None: of all, which must be live) for one query [d]: at most k rows and scores."""
+        n = self.rows.slots if slots is None else len(slots)
+        if n > k:
+            scores = self._products(query, slots, n)
+            if self.space.metric == "euclidean":
+                norms = self._norms[:n] if slots is None else self._norms[slots]
+                scores -= 0.5 * norms * norms
+            elif self.space.metric == "cosine" and not self.space.normalized:
+                norms = self._norms[:n] if slots is None else self._norms[slots]
+                scores *= np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+            limit = np.partition(scores, n - k)[n - k] - slack_of(self, query[None])[0]
+            kept = np.flatnonzero(scores >= limit)
+            slots = kept if slots is None else slots[kept]
+        elif slots is None:
+            slots = np.arange(n)
+        return self.one_ranked(query, slots, k)
+
+    def _products(self, query: np.ndarray, slots: np.ndarray | None, n: int) -> np.ndarray:
+        """Inner products float32 [n] of one query with the vectors at `slots` (None: the first n)."""
+        out = np.empty(n, np.float32)
+        if slots is None:
+            for start in range(0, n, 65_536):
+                stop = min(start + 65_536, n)
+                np.matmul(np.asarray(self.block(start, stop), np.float32), query, out=out[start:stop])
+            return out
+        buffer = None if len(self._tail) else np.empty((min(n, _GATHERED), len(query)), self.dtype)
+        for start in range(0, n, _GATHERED):
+            part = slots[start : start + _GATHERED]
+            if buffer is None:
+                vectors = self.take(part)
+            else:
+                # Clipping skips a copy that the checked way makes; slots are in range.
+                vectors = self._plain.take(part, axis=0, out=buffer[: len(part)], mode="clip")
+            np.matmul(np.asarray(vectors, np.float32), query, out=out[start : start + len(part)])
+        return out
+
+    def one_ranked(self, query: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of a few slots [m] by their exact scores: at most k rows int32 and scores float32."""
+        scores = pair_scores(
+            self.space.metric, self.space.normalized, query[None], np.zeros(len(slots), np.int64), self.take(slots)
+        )
+        order = np.lexsort((self.rows.ties[slots], -scores))[:k]
+        return self.rows.rows[slots[order]], scores[order]
 
     def rank(self, queries: np.ndarray, group: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of candidate pairs (query `group` [m], `slots` [m]) by their exact scores."""
@@ -130,8 +199,12 @@ class VectorTable:
 
     @property
     def longest(self) -> float:
-        """The greatest length of a vector."""
-        return float(self._norms[: self.rows.slots].max(initial=0.0))
+        """The greatest length of a vector, dead ones included; looked for once, as slots only ever grow in number."""
+        slots, longest = self._longest
+        if slots != self.rows.slots:
+            longest = max(longest, float(self._norms[slots : self.rows.slots].max(initial=0.0)))
+            self._longest = (self.rows.slots, longest)
+        return longest
 
     def compacted(self) -> VectorTable:
         """The live vectors alone, in slot order."""
@@ -161,6 +234,7 @@ class VectorTable:
         table._base = np.load(folder / "vectors.npy", mmap_mode="r" if table.rows.slots else None)
         table._tail = np.empty((0, table._base.shape[1]), table._base.dtype)
         table._norms = np.load(folder / "norms.npy")
+        table._plain = np.asarray(table._base)
         return table
 
 

@@ -22,7 +22,7 @@ from itemspace.index.rows import SlotSet, grown
 
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
-"""Vectors per center that k-means reads, and its rounds: more of either moved recall by less than .2 points."""
+"""Vectors per center that k-means reads, and its rounds: most of the time of a build goes into them."""
 _LOOKED_UP = 4096
 """Up to as many vectors are told their list when added; for more the lists are read back once."""
 Codes = Literal["pq4", "int8", "float16", "float32"]
@@ -54,6 +54,8 @@ class Lists:
         self._list_of = np.zeros(0, np.int32)
         self._sizes = np.zeros(0, np.int64)
         self._stale = False
+        self._centers: np.ndarray | None = None
+        self._halves = np.zeros(0, np.float32)
         self.trained_on = 0
 
     def __len__(self) -> int:
@@ -75,6 +77,7 @@ class Lists:
         index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = _POINTS, 1
         with self._bounded():
             index.train(self._ready(sample))
+        self._centers = None
         self._index, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
 
     def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
@@ -124,6 +127,35 @@ class Lists:
             near, lists = self._index.quantizer.search(self._ready(queries), min(probes, self.count))
         return lists, near
 
+    @property
+    def centers(self) -> np.ndarray:
+        """float32 [lists, d]."""
+        if self._centers is None:
+            self._centers = np.ascontiguousarray(self._index.quantizer.reconstruct_n(0, self.count))
+            self._halves = 0.5 * np.einsum("nd,nd->n", self._centers, self._centers)
+        return self._centers
+
+    def nearness(self, queries: np.ndarray) -> np.ndarray:
+        """How near every center is to each query, float32 [q, lists], greater is nearer.
+
+        Inner products, or for Euclidean spaces minus half the squared distance (less what only depends on the query).
+        """
+        centers = self.centers
+        near = self._ready(queries) @ centers.T
+        return near - self._halves if self.space.metric == "euclidean" else near
+
+    def distances(self, queries: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """`nearness` [q, p] as `search` wants it: inner products, or squared distances."""
+        if self.space.metric != "euclidean":
+            return near
+        return np.maximum(np.einsum("qd,qd->q", queries, queries)[:, None] - 2.0 * near, 0.0)
+
+    def lengths(self, queries: np.ndarray) -> np.ndarray | float:
+        """What a query's nearness grows with [q]: its length where that is any."""
+        if self.space.metric != "dot":
+            return 1.0
+        return np.sqrt(np.einsum("qd,qd->q", queries, queries))
+
     def homes(self, slots: np.ndarray) -> np.ndarray:
         """The list each slot is in, of the same shape."""
         self._read_back()
@@ -149,7 +181,7 @@ class Lists:
         params = faiss.SearchParametersIVF(nprobe=lists.shape[1])
         if chosen.slots is not None:
             bits = chosen.bits
-            params.sel = selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            params.sel = chosen.derived("selector", lambda: faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
         scores = np.empty((len(queries), wanted), np.float32)
         slots = np.empty((len(queries), wanted), np.int64)
         # The wrapper of this call takes no selector; the call below it does.
@@ -159,7 +191,6 @@ class Lists:
             self._index.search_preassigned_c(len(queries), x, wanted, assigned, coarse, out, labels, False, params)
         if chosen.slots is not None:
             params.sel = None
-            del selector
         return slots, scores if self.space.metric == "euclidean" else -scores
 
     def save(self, folder: Path) -> None:
