@@ -21,7 +21,7 @@ from search import markdown
 
 HOME = Path(__file__).parents[1] / "docs"
 NAMES = {"beauty": "Amazon Beauty (2014)", "sports": "Amazon Sports (2014)", "scientific": "Amazon Scientific"}
-ARMS = ("popularity", "counting", "item-knn", "ease", "bpr-mf", "sasrec-bce", "sasrec-ce")
+ARMS = ("popularity", "counting", "item-knn", "ease", "ease-sparse", "bpr-mf", "sasrec-bce", "sasrec-ce")
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 
 

@@ -34,7 +34,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "popularity": {"part": "popularity"},
     "counting": {"part": "counting"},
     "item-knn": {"part": "item-knn"},
-    "ease": {"part": "ease"},
+    "ease": {"part": "ease", "config": {"solver": "dense"}},
+    "ease-sparse": {"part": "ease", "config": {"solver": "sparse"}},
     "bpr-mf": {"part": "bpr-mf", "seeded": True},
     "sasrec-ce": {"part": "sasrec", "seeded": True, "config": {"loss": "softmax"}},
     "sasrec-bce": {"part": "sasrec", "seeded": True, "config": {"loss": "binary"}},
@@ -56,6 +57,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {
     },
     "item-knn": {"neighbors": [50, 500], "shrinkage": [1.0, 30.0, 100.0], "recency_decay": [0.5, 0.65, 1.0]},
     "ease": {"regularization": [100.0, 500.0], "recency_decay": [0.8, 0.65]},
+    "ease-sparse": {"regularization": [100.0, 500.0], "recency_decay": [0.8, 0.65], "support": [100, 200]},
     "bpr-mf": {"learning_rate": [0.2], "regularization": [0.003, 0.03]},
 }
 """What `--tune` tries beside the defaults, one setting after another, keeping what validation prefers."""
