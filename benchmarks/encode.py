@@ -25,7 +25,7 @@ from vectors import texts as every_text
 THREADS = 2
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["RAYON_NUM_THREADS"] = str(THREADS)  # the tokenizer's
-TITLES, LONG, CLOSE, QUERIES = 2_000, 800, 12_000, 200
+TITLES, LONG, CLOSE, QUERIES = 2_000, 200, 12_000, 200
 
 
 class Arms:
