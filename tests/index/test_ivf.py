@@ -60,8 +60,7 @@ def test_filters_of_every_width_and_side_fill_k_and_find_the_best(indexes, share
     assert (hits.found == min(k, count)).all()
     assert np.isin(hits.rows[hits.rows >= 0], chosen).all()
     shared = [len(set(a) & set(b) - {-1}) for a, b in zip(hits.rows.tolist(), exact.rows.tolist(), strict=True)]
-    # The aim is .95 on average over filters; this is the least that the worst one found may have on twenty queries.
-    assert sum(shared) >= 0.85 * min(k, count) * len(queries)
+    assert sum(shared) >= 0.9 * min(k, count) * len(queries)
 
 
 def test_expected_recall_is_near_the_measured_one():

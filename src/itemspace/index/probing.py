@@ -39,6 +39,8 @@ _EVEN = 0.5
 """The least share of a list, of that of all slots, for a selection to be even there."""
 _UNEVEN = 0.01
 """The share of the slots that may be in lists where an even selection is not: tiny lists are uneven by chance."""
+_CLOSE, _ENOUGH = 4, 16
+"""The very nearest lists, and the survivors to expect there before their lack is more than chance."""
 _NEAR = 64
 """Lists around a query in which the filter's share is counted."""
 
@@ -101,11 +103,12 @@ class Probing:
         near = lists.nearness(queries)
         held = near if len(open_) == lists.count else near[:, open_]
         order = _first(held, min(_NEAR, held.shape[1]))
-        dense = share = around(survivors[open_[order]], sizes[open_[order]], k + skip)
+        wide = open_[order]
+        dense = share = around(survivors[wide], sizes[wide], k + skip)
         if held is not near:
             wide = _first(near, min(_NEAR, lists.count))
             share = around(survivors[wide], sizes[wide], k + skip)
-        against = share < 0.5 * len(chosen) / max(ways.slots, 1)
+        against = _against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1))
         dense = dense if part is None else dense * part
         planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
         probes = planned
@@ -129,11 +132,12 @@ class Probing:
         held = near if all_open else near[open_]
         order = _nearest(held, min(_NEAR, len(held)))
         at = order if all_open else open_[order]
-        dense = share = around_one(survivors[at], sizes[at], k)
+        wide = at
+        dense = share = around_one(survivors[wide], sizes[wide], k)
         if not all_open:
             wide = _nearest(near, min(_NEAR, len(near)))
             share = around_one(survivors[wide], sizes[wide], k)
-        against = share < 0.5 * len(chosen) / max(ways.slots, 1)
+        against = bool(_against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1)))
         probes = min(_effort(ways, k, grid(dense)), len(held))
         if ways.probes is None and ways.calibration.lists is not None:
             place = int(min((_AGAINST if against else _USUAL) * probes, len(held)))
@@ -150,6 +154,17 @@ class Probing:
 @lru_cache(maxsize=1024)
 def _effort(ways: Ways, k: int, share: float) -> int:
     return int(lists_effort(ways, k, np.array([share]), 0)[0][0])
+
+
+def _against(survivors: np.ndarray, sizes: np.ndarray, share: np.ndarray | float, whole: float) -> np.ndarray:
+    """Whether a filter that `whole` of the slots pass goes against queries, from the lists nearest to them [..., p].
+
+    It does where the share around a query is under half the whole, or already that of the very nearest lists is: what
+    passes is then farther off, and the share around the query comes from lists in which it is a stranger.
+    """
+    expected = whole * sizes[..., :_CLOSE].sum(-1)
+    lacking = (expected >= _ENOUGH) & (survivors[..., :_CLOSE].sum(-1) < 0.5 * expected)
+    return np.asarray((share < 0.5 * whole) | lacking)
 
 
 def _nearest(near: np.ndarray, count: int) -> np.ndarray:
