@@ -12,12 +12,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from itemspace.core.contracts import Index
-from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
 from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.selection import Selection
-from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.core.vectors import Dense
 from itemspace.index import measuring
 from itemspace.index.calibration import Calibration
 from itemspace.index.candidates import Candidates
@@ -30,6 +28,7 @@ from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import Allowed
 from itemspace.index.single import answer
 from itemspace.index.table import VectorTable, check_queries
+from itemspace.index.table_index import TableIndex
 
 _FORMAT = 2
 _TIMED = 20_000
@@ -46,18 +45,16 @@ _STARVED = 0.1
 """The share of a batch that the graph may leave short before a warning says so."""
 
 
-class ApproximateIndex(Index):
+class ApproximateIndex(TableIndex):
     """Vectors by slot with a graph, lists or both over them; scores are exact (float32), only membership approximate.
 
     Whatever a filter leaves, k answers come back whenever k rows match: a search that found fewer is completed exactly.
     """
 
-    accepts: ClassVar[tuple[type, ...]] = (Dense,)
     exact: ClassVar[bool] = False
     kind: ClassVar[str]
 
     config: Any
-    _table: VectorTable | None = None
     _graph: Graph | None = None
     _lists: Lists | None = None
     _calibration: Calibration = Calibration()
@@ -353,28 +350,9 @@ class ApproximateIndex(Index):
         return self._lists.load(folder, table.rows.slots)
 
     @property
-    def table(self) -> VectorTable:
-        """The vectors.
-
-        Raises:
-            ContractError: nothing was built yet.
-        """
-        if self._table is None:
-            raise ContractError(f"{type(self).__name__} is empty: call build first.")
-        return self._table
-
-    @property
     def calibration(self) -> Calibration:
         """What was measured when it was built."""
         return self._calibration
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of its vectors."""
-        return self.table.space
-
-    def __len__(self) -> int:
-        return 0 if self._table is None else len(self._table)
 
 
 def lists_by_size(slots: int, least: int) -> int:

@@ -9,16 +9,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from itemspace.core.config import Config
-from itemspace.core.contracts import Index
-from itemspace.core.errors import ContractError, RequestError
+from itemspace.core.errors import RequestError
 from itemspace.core.hits import Hits
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
-from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index.exact import CopyChoice, ExactSearch
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.rows import Allowed
 from itemspace.index.table import VectorTable, check_queries
+from itemspace.index.table_index import TableIndex
 
 
 class FlatConfig(Config):
@@ -32,7 +31,7 @@ class FlatConfig(Config):
     """
 
 
-class FlatIndex(Index):
+class FlatIndex(TableIndex):
     """An exhaustive scan in blocked matrix products; scores are exact to a float32, however candidates are chosen.
 
     Use it up to some hundred thousand vectors, for batches, and wherever answers must be exact. Choose `HNSWIndex` for
@@ -40,10 +39,8 @@ class FlatIndex(Index):
     """
 
     config: FlatConfig
-    accepts: ClassVar[tuple[type, ...]] = (Dense,)
     exact: ClassVar[bool] = True
 
-    _table: VectorTable | None = None
     _exact: ExactSearch | None = None
 
     def build(
@@ -90,25 +87,6 @@ class FlatIndex(Index):
         if self._exact is None or self._exact.table is not table:
             self._exact = ExactSearch(table, self.config.int8_copy)
         return self._exact
-
-    @property
-    def table(self) -> VectorTable:
-        """The vectors.
-
-        Raises:
-            ContractError: nothing was built yet.
-        """
-        if self._table is None:
-            raise ContractError(f"{type(self).__name__} is empty: call build first.")
-        return self._table
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of its vectors."""
-        return self.table.space
-
-    def __len__(self) -> int:
-        return 0 if self._table is None else len(self._table)
 
 
 def check_k(k: int) -> None:
