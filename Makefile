@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Byte-compiling every module of every dependency costs 80 MB and most are never imported.
 INSTALL := $(PIP) install --no-compile -q -c constraints.txt
 
-.PHONY: demo test check format systems clean
+.PHONY: demo test check format systems docs clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,10 @@ format: $(VENV)/.dev
 
 systems: $(VENV)/.dev  ## Run the gallery's quick checks and write docs/systems.md.
 	$(BIN)/itemspace systems run --all --quick
+
+docs: $(VENV)/.dev  ## The documentation as a site in build/site, links checked.
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

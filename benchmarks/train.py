@@ -184,14 +184,9 @@ def in_turns(arms: dict[str, Arm], rounds: int, warm: set[str]) -> tuple[dict[st
     return times, {name: answers[-1] for name, answers in taken.items()}
 
 
-def epochs(options: argparse.Namespace, result: Result) -> dict[str, Timing]:
-    """Seconds per epoch of all arms, with verdicts; returns the timings, RecBole's under "RecBole" and "RecBole best"."""
+def epochs(options: argparse.Namespace) -> dict[str, Any]:
+    """Every arm's epochs in turns: what `tell_epochs` shows. RecBole is under "RecBole" and "RecBole best"."""
     best, seconds = quickest(options)
-    result.table(
-        "RecBole's candidates",
-        ["setting", "seconds per batch of 2,048"],
-        [[name, value] for name, value in seconds.items()],
-    )
     batches = 2 if options.quick else None
     arms = {"RecBole": recbole(options, "as installed", batches), "RecBole best": recbole(options, best, batches)}
     arms |= {name: ours(options, loss) for name, loss in OURS.items()}
@@ -205,19 +200,40 @@ def epochs(options: argparse.Namespace, result: Result) -> dict[str, Timing]:
         else t
         for name, t in times.items()
     }
-    rows = []
-    for name, arm in arms.items():
-        shown = f"RecBole, {best}" if name == "RecBole best" else "RecBole, as installed" if name == "RecBole" else name
-        speed = arm.about["targets"] / times[name].seconds
-        rows.append(
-            [shown, times[name].seconds, times[name].cpu_seconds, speed, arm.about["targets"], last[name]["peak_mb"]]
-        )
+    for arm in arms.values():
         arm.end()
+    return {
+        "candidates": seconds,
+        "best": best,
+        "rounds": rounds,
+        "arms": {
+            name: {
+                "wall": times[name].wall,
+                "cpu": times[name].cpu,
+                "targets": arm.about["targets"],
+                "peak_mb": last[name]["peak_mb"],
+            }
+            for name, arm in arms.items()
+        },
+    }
+
+
+def tell_epochs(options: argparse.Namespace, result: Result, measured: dict[str, Any]) -> dict[str, Timing]:
+    """Seconds per epoch of all arms, with verdicts; returns the timings."""
+    result.table(
+        "RecBole's candidates", ["setting", "seconds per batch of 2,048"], list(measured["candidates"].items())
+    )
+    times = {name: Timing(tuple(arm["wall"]), tuple(arm["cpu"])) for name, arm in measured["arms"].items()}
+    shown = {"RecBole best": f"RecBole, {measured['best']}", "RecBole": "RecBole, as installed"}
+    rows = []
+    for name, arm in measured["arms"].items():
+        taken, cpu = times[name].seconds, times[name].cpu_seconds
+        rows.append([shown.get(name, name), taken, cpu, arm["targets"] / taken, arm["targets"], arm["peak_mb"]])
     result.table(
         "Seconds per epoch",
         ["arm", "seconds", "CPU seconds", "positions/s", "supervised positions", "peak memory MB"],
         rows,
-        f"Median of {rounds} epochs, the arms taking turns; {options.threads} threads.",
+        f"Median of {measured['rounds']} epochs, the arms taking turns; {options.threads} threads.",
     )
     mine = times["full softmax"]
     result.at_least("an epoch is so many times shorter than RecBole's as installed", ratio(times["RecBole"], mine), 40)
@@ -229,11 +245,16 @@ def epochs(options: argparse.Namespace, result: Result) -> dict[str, Timing]:
     return times
 
 
-def whole(options: argparse.Namespace, result: Result, times: dict[str, Timing]) -> None:
-    """One whole training of ours: quality, and time to it beside RecBole's."""
+def whole(options: argparse.Namespace) -> dict[str, Any]:
+    """One whole training of ours."""
     arm = ours(options, "softmax", full=True)
     told = arm.ask("full")
     arm.end()
+    return told
+
+
+def tell_whole(result: Result, told: dict[str, Any], times: dict[str, Timing]) -> None:
+    """Its quality, and time to it beside RecBole's."""
     figures = [told[part][m] for part in ("valid", "test") for m in ("recall@10", "ndcg@10")]
     result.table(
         "A whole training of ours",
@@ -281,6 +302,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="also one whole training of ours")
+    parser.add_argument(
+        "--again", action="store_true", help="keep the epochs measured last; with --full, one more training"
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke run; its result is not published")
     parser.add_argument("--arm", choices=list(OURS.values()), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -300,9 +324,14 @@ def main() -> None:
         "train an epoch each in turn; wall seconds of the epoch alone, without validation.",
         {"recbole": found.stdout.strip()} | versions("torch"),
     )
-    times = epochs(options, result)
+    kept = workspace("train") / ("quick.json" if options.quick else "measured.json")
+    measured = json.loads(kept.read_text()) if options.again else {"epochs": epochs(options)}
     if options.full:
-        whole(options, result, times)
+        measured["whole"] = whole(options)
+    kept.write_text(json.dumps(measured))
+    times = tell_epochs(options, result, measured["epochs"])
+    if "whole" in measured:
+        tell_whole(result, measured["whole"], times)
     result.publish(workspace("quick") if options.quick else RESULTS)
     return None
 

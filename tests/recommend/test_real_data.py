@@ -33,7 +33,7 @@ def test_recall_on_scientific(scientific: Split, model: ScoringRecommender, low:
     assert low <= recall <= high
     # What validates during training says the same as what is served.
     prior = model._prior(model.num_items)
-    ranks = rank_relevant(lambda requests: model._scores(requests, prior), task, model.num_items, model._ties)
+    ranks = rank_relevant(lambda requests, _: model._scores(requests, prior), task, model.num_items, model._ties)
     assert ranks.recall(10) == pytest.approx(recall, abs=1e-9)
     history = task.requests.history
     assert history is not None

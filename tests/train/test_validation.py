@@ -33,8 +33,9 @@ def iter_blocks(scores: np.ndarray):
     """A scorer that hands out the rows of `scores` in order, as many as it is asked for."""
     done = 0
 
-    def score(requests: Requests) -> np.ndarray:
+    def score(requests: Requests, at: np.ndarray) -> np.ndarray:
         nonlocal done
+        assert np.array_equal(at, np.arange(done, done + len(requests)))
         done += len(requests)
         return scores[done - len(requests) : done].copy()
 

@@ -177,10 +177,10 @@ class BPRMF(ScoringRecommender):
         table[touched] += (self.config.learning_rate / np.sqrt(state[touched]))[:, None].astype(np.float32) * total
 
     def _validate(self, valid: Task) -> float:
-        ranks = rank_relevant(
-            lambda requests: self.score_block(requests, self.known_history(requests)), valid, self.num_items, self._ties
-        )
-        return ranks.ndcg(10)
+        def score(requests: Requests, _: np.ndarray) -> np.ndarray:
+            return self.score_block(requests, self.known_history(requests))
+
+        return rank_relevant(score, valid, self.num_items, self._ties).ndcg(10)
 
     def _arrays(self) -> dict[str, Any]:
         return {"users": self._users, "items": self._items, "bias": self._bias, "negatives": self._negatives}

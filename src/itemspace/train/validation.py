@@ -18,8 +18,8 @@ from itemspace.core.task import Task
 DEPTH = 200
 """Ranks are exact up to here; beyond it they are lower bounds (ties not counted), still beyond it."""
 
-ScoreBlock = Callable[[Requests], np.ndarray]
-"""Requests to float32 scores [q, items]; the array may be overwritten."""
+ScoreBlock = Callable[[Requests, np.ndarray], np.ndarray]
+"""Requests and their places in the task int64 [q] to float32 scores [q, items]; the array may be overwritten."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def rank_relevant(score: ScoreBlock, task: Task, items: int, ties: np.ndarray, *
     for start in range(0, len(task), step):
         at = np.arange(start, min(start + step, len(task)))
         part = requests.take(at)
-        block = score(part)
+        block = score(part, at)
         if task.candidates is not None:
             _limit(block, task, at)
         if part.exclude is not None:
