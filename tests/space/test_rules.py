@@ -134,4 +134,4 @@ def test_what_was_removed_comes_by_no_rule(space):
             found = ids(space.search("boots", k=400, rules=kept, where=where))
             assert first not in found
             assert found[0] == second
-    assert rules.check(space.catalog) == []
+    assert rules.check(space.catalog) == [f'rule 1 "pin" pins {first}, which is not there.']
