@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from itemspace.space import parts
 from itemspace.space.browse import Browse
 from itemspace.space.build import CHUNK, VECTORS
 from itemspace.space.histories import Histories
+from itemspace.space.suggesting import Suggesting
 from itemspace.space.tuning import stated
 from itemspace.store.contract import Store
 
@@ -57,6 +59,8 @@ class Live:
     system: Retriever | None = None
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
+    suggesting: Suggesting | None = None
+    _once: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def load(cls, artifact: Artifact, store: Store) -> Live:
@@ -82,6 +86,10 @@ class Live:
             made.recommender = parts.open_part(folder / "recommender")
         if "system" in held:
             made.system = parts.open_part(folder / "system")
+        if "suggest" in held:
+            made.suggesting = _open_or(
+                folder / "suggest", lambda: None, "the index of suggestions", made._suggestions_of
+            )
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store)
@@ -97,8 +105,11 @@ class Live:
     def _follow_items(self, store: Store) -> None:
         changes = store.changes(self.version)
         if len(changes):
+            before = self.catalog
             self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
             alive = changes.rows[changes.live]
+            if self.suggesting is not None:
+                self.suggesting.follow(before, self.catalog, alive)
             ties = self.catalog.ids.ties
             if self.words is not None and len(alive):
                 fields, index = self.words
@@ -142,6 +153,17 @@ class Live:
             retriever.bind(self.catalog)
         if self.recommender is not None:
             self.recommender.bind(self.catalog)
+
+    def suggestions(self) -> Suggesting:
+        """What is suggested; made now where the Space was built without it, or it was damaged."""
+        with self._once:
+            if self.suggesting is None:
+                counts = self.histories.counts(len(self.catalog))
+                self.suggesting = Suggesting.build(self.catalog, counts, self.given)
+            return self.suggesting
+
+    def _suggestions_of(self, folder: Path) -> Suggesting:
+        return Suggesting.open(folder, self.catalog)
 
     def readable(self, catalog: Catalog) -> Catalog:
         """The words of items, as encoders read them."""
@@ -233,9 +255,11 @@ def with_tail(kept: pa.Table, tail: pa.Table) -> pa.Table:
     return pa.table(columns, schema=whole.schema)
 
 
-def _open_or(folder: Path, rebuild: Callable[[], Any], what: str) -> Any:
+def _open_or(
+    folder: Path, rebuild: Callable[[], Any], what: str, opened: Callable[[Path], Any] = parts.open_part
+) -> Any:
     try:
-        return parts.open_part(folder)
+        return opened(folder)
     except _UNREADABLE as error:
         warnings.warn(f"{what} in {folder} cannot be read ({error}); rebuilding it from the store.", stacklevel=3)
         return rebuild()
