@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from itemspace.core.config import Config
 from itemspace.core.errors import RecipeError, shown
@@ -99,12 +99,14 @@ class ServeConfig(Config):
                 )
         return spaces
 
-    @model_validator(mode="after")
-    def _rules_of_spaces(self) -> Self:
-        strangers = sorted(set(self.rules) - set(self.spaces))
+    @field_validator("rules")
+    @classmethod
+    def _rules_of_spaces(cls, rules: dict[str, Path], info: ValidationInfo) -> dict[str, Path]:
+        spaces = info.data.get("spaces", rules)
+        strangers = sorted(set(rules) - set(spaces))
         if strangers:
-            raise ValueError(f"rules for `{strangers[0]}`, which is no Space here; there are {', '.join(self.spaces)}")
-        return self
+            raise ValueError(f"rules for `{strangers[0]}`, which is no Space here; there are {', '.join(spaces)}")
+        return rules
 
     @property
     def local(self) -> bool:
