@@ -1,0 +1,1 @@
+"""Spaces behind HTTP: what holds them under load, the API, and the page to try them."""
