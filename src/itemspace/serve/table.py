@@ -27,6 +27,7 @@ class Raw:
     body: bytes
     media: str
     status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
