@@ -76,8 +76,19 @@ def _pairs(given: list[str], option: str) -> dict[str, str]:
 
 def gallery() -> list[dict[str, Any]]:
     """The gallery's rows as `GET /v1/systems` tells them."""
-    from dataclasses import asdict
+    from itemspace.systems.registry import built, listing
 
-    from itemspace.systems.registry import listing
-
-    return [asdict(row) for row in listing()]
+    files = built()
+    return [
+        {
+            "n": row.n,
+            "slug": row.slug,
+            "title": row.title,
+            "family": row.family,
+            "state": row.state,
+            "verdicts": list(row.verdicts),
+            "source": f"systems/{files[row.slug].parent.name}/{files[row.slug].name}" if row.slug in files else None,
+            "finding": row.finding,
+        }
+        for row in listing()
+    ]
