@@ -217,11 +217,10 @@ def report_faults(result: Result, found: dict[str, list[dict[str, Any]]]) -> Non
         [
             what,
             len(runs),
-            sum(r["requests"] for r in runs),
-            sum(r["failed"] for r in runs),
-            max(r["silence s"] for r in runs),
+            *(sum(run.get(name, 0) for run in runs) for name in ("requests", "failed")),
+            max(run["silence s"] for run in runs),
+            *(sum(run.get(name, 0) for run in runs) for name in ("acknowledged", "lost")),
         ]
-        + [sum(r.get("acknowledged", 0) for r in runs), sum(r.get("lost", 0) for r in runs)]
         for what, runs in found.items()
     ]
     swap = found["hot swap"][0]

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,17 @@ def _in_process(path: Path, asked: dict[str, list[Line]], found: dict[str, dict[
         for kind, lines in asked.items():
             call = space.recommend if kind == "recommend" else space.search
             found[kind]["Space"] = _median([lambda line=line, call=call: call(**line.body) for line in lines])
-            bodies = [
-                line.body
-                for line in lines
-                if "user" not in line.body and line.body.get("where") == lines[0].body.get("where")
-            ]
-            many = "history" if kind == "recommend" else "query"
-            rest = {k: v for k, v in lines[0].body.items() if k != many}
-            batches = [
-                [body[many] for body in bodies[at : at + TOGETHER]] for at in range(0, len(bodies) - TOGETHER, TOGETHER)
-            ]
-            calls = [lambda batch=batch, call=call: call(**{many: batch}, **rest) for batch in batches[:30]]
-            found[kind][f"{TOGETHER} together"] = _median(calls, warm=3) / TOGETHER
+            found[kind][f"{TOGETHER} together"] = _median(_together(call, lines), warm=3) / TOGETHER
 
     asyncio.run(_layered(path, asked, found))
+
+
+def _together(call: Callable[..., Any], lines: list[Line]) -> list[Callable[[], Any]]:
+    """Calls with `TOGETHER` questions each, asked alike."""
+    rest = {name: value for name, value in lines[0].body.items() if name not in ("query", "history")}
+    many = "query" if "query" in lines[0].body else "history"
+    asked = [line.body[many] for line in lines if many in line.body]
+    return [partial(call, **{many: asked[at : at + TOGETHER]}, **rest) for at in range(0, 33 * TOGETHER, TOGETHER)]
 
 
 async def _layered(path: Path, asked: dict[str, list[Line]], found: dict[str, dict[str, Any]]) -> None:
