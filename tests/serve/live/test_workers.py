@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("uvicorn")
-from itemspace.core.errors import RecipeError  # noqa: E402
-from itemspace.serve.run import listening, worker_environment  # noqa: E402
+from itemspace.core.errors import RecipeError
+from itemspace.serve.run import listening, worker_environment
 
 HOME = Path(__file__).parents[3]
 BARE = "tests.serve.live.bare:make"
