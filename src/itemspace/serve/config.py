@@ -44,6 +44,8 @@ class Limits(Config):
     max_offset: int = Field(10_000, ge=0)
     max_batch: int = Field(256, ge=1)
     """Queries, histories or users of one batch, or items of one `items/get`."""
+    max_hits: int = Field(20_000, ge=1)
+    """Hits of a whole batch: its size times k."""
     max_rows: int = Field(10_000, ge=1)
     """Items or events of one write."""
     max_history: int = Field(1_000, ge=1)

@@ -21,7 +21,6 @@ from itemspace.core.errors import (
     shown,
 )
 from itemspace.serve.batching import Overloaded, TimedOut
-from itemspace.serve.served import UnknownSpace
 
 MOST_DETAILS = 20
 """Problems told of one body."""
@@ -51,8 +50,6 @@ def refusal(error: BaseException) -> Refusal | None:
     if isinstance(error, (TimedOut, TimeoutError)):
         told = str(error) or "the answer took too long. Ask for less, or try again."
         return Refusal(504, "timed_out", told)
-    if isinstance(error, UnknownSpace):
-        return Refusal(404, "unknown_space", str(error))
     if isinstance(error, FilterError):
         return Refusal(422, "bad_filter", str(error), details=_some(position=error.position))
     if isinstance(error, DataError):

@@ -14,7 +14,6 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from itemspace.core.errors import RecipeError, shown

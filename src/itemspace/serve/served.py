@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overl
 
 import numpy as np
 
+from itemspace.core.catalog import Catalog
 from itemspace.core.errors import InUseError, ItemspaceError, RequestError, nearest
 from itemspace.core.files import as_path
 from itemspace.serve.batching import Closing, Overloaded, Pool, TimedOut
@@ -208,6 +209,11 @@ class Served:
     def generation(self) -> str:
         """The generation that answers."""
         return self._now.space.generation
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items that answers reflect, to look IDs up in before asking. Its rows mean nothing to another generation."""
+        return self._now.space.catalog
 
     @property
     def waiting(self) -> int:

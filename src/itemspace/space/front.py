@@ -21,6 +21,7 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, FormatVersionError, InUseError, RequestError, nearest
 from itemspace.core.files import as_path
 from itemspace.core.hits import Hits
+from itemspace.core.ids import Ids
 from itemspace.core.plugins import find
 from itemspace.core.ragged import Ragged
 from itemspace.core.requests import History, Requests
@@ -195,6 +196,11 @@ class Space:
     def generation(self) -> str:
         """The generation that was opened, as `CURRENT` named it then."""
         return self._artifact.generation
+
+    @property
+    def users(self) -> Ids:
+        """The users that something is known of."""
+        return self._live.histories.users
 
     def retriever(self, by: str | None = None) -> Retriever:
         """What `search(by=...)` asks: "hybrid", "lexical", "dense" or "system"; by default the first there is of
