@@ -6,8 +6,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +29,14 @@ class Overloaded(ItemspaceError):
 
 class TimedOut(ItemspaceError):
     """The answer was not there in time. What had not begun is not begun; a change under way may still be made."""
+
+
+class Gone(TimedOut):
+    """Nobody waits for the answer any more."""
+
+
+CLIENT_GONE: ContextVar[Callable[[], Coroutine[Any, Any, None]] | None] = ContextVar("client_gone", default=None)
+"""What returns when the client of the request at hand has closed its connection; a server sets it per request."""
 
 
 class Closing(Overloaded):
@@ -119,6 +128,7 @@ class Pool:
         self._waiting += 1
         self._start()
         limit = asyncio.timeout(self.timeout_s)
+        watch = None if call.begun else _watch(call)
         try:
             async with limit:
                 return await call.answer
@@ -127,6 +137,8 @@ class Pool:
                 raise
             raise TimedOut(f"no answer within {self.timeout_s:g} s. Ask for less, or again later.") from None
         finally:
+            if watch is not None:
+                watch.cancel()
             call.answer.cancel()  # of no effect on what is answered
             if not call.begun:  # its client has gone or given up: it is passed over
                 call.begun = True
@@ -178,6 +190,20 @@ class Pool:
             self._idle = asyncio.Event()
             await self._idle.wait()
         self._executor.shutdown(wait=True)
+
+
+def _watch(call: _Call) -> asyncio.Task[None] | None:
+    """Give up a call that has to wait when its client goes."""
+    gone = CLIENT_GONE.get()
+    if gone is None:
+        return None
+
+    async def give_up() -> None:
+        await gone()
+        if not call.answer.done():
+            call.answer.set_exception(Gone("the client has closed its connection."))
+
+    return asyncio.get_running_loop().create_task(give_up())
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.errors import InUseError, ItemspaceError, RequestError, nearest
 from itemspace.core.files import as_path
-from itemspace.core.hits import Hits
 from itemspace.serve.batching import Closing, Overloaded, Pool, TimedOut
 from itemspace.serve.writing import ChangeCount, current_mark
-from itemspace.space import Space
+
+if TYPE_CHECKING:
+    from itemspace.core.hits import Hits
+    from itemspace.space import Space
 
 __all__ = [
     "Closing",
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Then = Callable[[Space, Hits], T]
+Then: TypeAlias = "Callable[[Space, Hits], T]"
 _LOG = logging.getLogger("itemspace.serve")
 
 
@@ -191,7 +193,7 @@ class Served:
         """
         home = as_path(path)
         mark = current_mark(home)
-        return cls(name, home, options or ServedOptions(), _Generation(Space.open(home), mark))
+        return cls(name, home, options or ServedOptions(), _Generation(_open(home), mark))
 
     @property
     def ready(self) -> bool:
@@ -369,7 +371,7 @@ class Served:
             if mark == self._now.mark or (mark == self._refused and not again):
                 return False
             try:
-                space = Space.open(self.path)
+                space = _open(self.path)
             except ItemspaceError as error:
                 self._refused = mark
                 _LOG.error("%s: generation %s goes on answering: %s", self.name, self.generation, error)
@@ -393,6 +395,12 @@ class Served:
         self._follower.shutdown(wait=True)
         self._now.retire()
         self._count.close()
+
+
+def _open(path: Path) -> Space:
+    from itemspace.space import Space
+
+    return Space.open(path)
 
 
 def _searched(space: Space, questions: Sequence[SearchQuestion]) -> Hits:

@@ -439,8 +439,10 @@ class Space:
 
     def _follow(self) -> None:
         """Catch up with the store. The caller holds `_changing`."""
-        with self._lock.write():
-            self._live.follow(self._store)
+        news = self._live.news(self._store)
+        if news is not None:
+            with self._lock.write():
+                self._live.take(news)
 
     def snapshot(self, tag: str) -> int:
         """Name the present state of items, vectors and events, so that `restore` can bring it back."""
