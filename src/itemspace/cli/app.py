@@ -12,6 +12,7 @@ from itemspace.cli.ask import explain, recommend, search, similar
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
+from itemspace.cli.serve import serve
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ def describe_data(
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
 
-for verb in (demo, build, search, recommend, similar, explain, add, update, remove, log, evaluate, bench):
+for verb in (demo, build, search, recommend, similar, explain, add, update, remove, log, evaluate, bench, serve):
     app.command()(verb)
 
 

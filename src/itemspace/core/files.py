@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from itemspace.core.errors import ArtifactError, shown
+from itemspace.core.errors import ArtifactError, InUseError, shown
 
 
 def as_path(given: object) -> Path:
@@ -164,7 +164,8 @@ class FileLock:
         """Take the lock, or say who has it. Taking it twice is fine.
 
         Raises:
-            ArtifactError: another process (or another object of this one) holds it, or the folder cannot be written.
+            InUseError: another process (or another object of this one) holds it.
+            ArtifactError: the folder cannot be written.
         """
         if self._handle is not None:
             return
@@ -179,7 +180,7 @@ class FileLock:
             os.close(handle)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
-            raise ArtifactError(
+            raise InUseError(
                 f"{self.what} is being written by process {holder}. Wait until it ends, or close it there first."
             ) from None
         os.ftruncate(handle, 0)

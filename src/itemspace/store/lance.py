@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -336,17 +337,20 @@ class LanceStore(Transactional):
 
     def changes(self, since: int) -> Changes:
         commit = self._now()
-        # Asked first, so that an index that is up to date does not load the engine.
-        pinned = self._pin(commit, ITEMS) if since < commit.version else None
+        same = self._unchanged(commit, since)
+        pinned = None if ITEMS in same else self._pin(commit, ITEMS)
         empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0)
         found = empty if pinned is None else pinned.since(since)
 
+        @cache
         def vectors(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             pinned = self._vector_table(commit, name)
-            written = pinned.since(since)
+            written = pinned.schema.empty_table() if VECTORS + name in same else pinned.since(since)
             # An item put back has a vector that is older than its return.
             back = np.setdiff1d(rows[live & (array_of(found, "_put") > since)], array_of(written, "_row"))
-            table = pa.concat_tables([written, pinned.lookup(back)])
+            table = pa.concat_tables([written, pinned.lookup(back)]) if len(back) else written
+            if table.num_rows == 0:
+                return np.zeros(0, np.int32), matrix_of(table), np.zeros(0, np.int32)
             at, present = array_of(table, "_row"), array_of(table, "_live")
             alive = self._are_live(commit, at)
             kept = np.flatnonzero(alive & present)
@@ -355,6 +359,16 @@ class LanceStore(Transactional):
 
         rows, live = array_of(found, "_row"), array_of(found, "_live")
         return Changes(commit.version, rows, live, found.select(self._schema.names), vectors)
+
+    def _unchanged(self, commit: Commit, since: int) -> set[str]:
+        """Tables that are as they were at version `since`, as far as that is known without loading the engine."""
+        if since >= commit.version:
+            return set(commit.tables)
+        try:
+            before = self._log.at(since).tables
+        except (DataError, ArtifactError):  # not kept any more
+            return set()
+        return {name for name, version in commit.tables.items() if before.get(name) == version}
 
     # -- meta ----------------------------------------------------------------------------------------------------------
 
