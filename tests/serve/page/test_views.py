@@ -132,7 +132,7 @@ def test_the_gallery_filters_and_tells_three_places(visit, gallery):
     expect(page.locator(".system")).to_have_count(1)
     expect(page.locator(".system .badge")).to_have_text("stale")
     page.locator(".system summary").click()
-    expect(page.locator(".system .problem")).to_contain_text("changed since")
+    expect(page.locator(".system .warned")).to_contain_text("changed since")
     claim = next(row for row in gallery if row["slug"] == "an-old-one")["finding"]["claims"][0]
     row = page.get_by_role("row", name=re.compile(re.escape(claim["text"])))
     told = row.get_by_role("cell").all_inner_texts()

@@ -113,7 +113,7 @@ function frame(root, ctx, state, act) {
 
   function drawSelects() {
     fill(selects, choice("Sort", sorts(space), state.sort, (value) => act.chosen("sort", value)),
-      ways(space).length > 1 ? choice("By", [{ value: "", text: "best" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
+      ways(space).length > 1 ? choice("Using", [{ value: "", text: "automatic" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
       groups(space).length ? choice("One per", [{ value: "", text: "item" }, ...groups(space)], state.per, (value) => act.chosen("per", value)) : null);
   }
   drawSelects();
@@ -144,8 +144,7 @@ function frame(root, ctx, state, act) {
       where.removeAttribute("aria-invalid");
       if (!more) {
         panel.draw(answer.facets ?? {}, parse(now.where));
-        const grouped = now.per ? ` kinds of ${words(now.per)}` : "";
-        told.textContent = `${grouped ? `${count(answer.total)}${grouped}` : plural(answer.total, "item")} · ${took(answer.took_ms)}`;
+        told.textContent = `${plural(answer.total, now.per ? "group" : "item")} · ${took(answer.took_ms)}`;
         ctx.announce(`${plural(answer.total, "result")}`);
       }
       const rows = answer.hits.map((hit, i) => found(ctx, hit, now, offset - answer.hits.length + i + 1));
@@ -157,7 +156,7 @@ function frame(root, ctx, state, act) {
         rows[0]?.querySelector("a").focus({ preventScroll: true });
         return;
       }
-      list = h("ol", { class: "hits" }, rows);
+      list = h("ol", { class: now.q.trim() ? "hits asked" : "hits" }, rows);
       if (rows.length) fill(results, notes(answer.notes), list, last);
       else fill(results, notes(answer.notes), nothing(now, () => { where.value = ""; act.edited("", true); }, () => { input.value = ""; act.chosen("q", ""); }));
     },
