@@ -2,17 +2,20 @@
 
 import json
 import os
+import shutil
 
 import jsonschema_rs
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from itemspace.serve import answers, models
+from itemspace.serve.app import Application
+from itemspace.serve.config import ServeConfig
 from itemspace.serve.openapi import document
 from itemspace.serve.routes import ENDPOINTS
 from itemspace.serve.table import Table
+from itemspace.space import Space
+from itemspace.testing.serving import fuzz, with_names
+from tests.serve.conftest import ROW
 
 SHOP = "/v1/spaces/shop"
 EXAMPLES = int(os.environ.get("ITEMSPACE_FUZZ", "8"))
@@ -38,7 +41,9 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
-@pytest.mark.parametrize("model", [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Asked)])
+@pytest.mark.parametrize(
+    "model", [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Asked)]
+)
 def test_examples_are_what_they_exemplify(model):
     for example in (model.model_config.get("json_schema_extra") or {}).get("examples", ()):
         model.model_validate_json(json.dumps(example))
@@ -88,47 +93,18 @@ def test_answers_fit_their_models(client, library, model, method, path, body):
 
 
 @pytest.fixture(scope="module")
-def operations(client, library):
-    """The document with the names and IDs there are, so that more requests get past the door."""
-    told = client.get("/openapi.json").json()
-    known = library.catalog.ids.values[:20].to_pylist()
-    for methods in told["paths"].values():
-        for operation in methods.values():
-            for part in operation["parameters"]:
-                if part["name"] == "space":
-                    part["schema"] = {"enum": ["shop", "bare", "none"]}
-                if part["name"] == "id":
-                    part["schema"] = {"anyOf": [{"enum": known}, part["schema"]]}
-    return schemathesis.openapi.from_dict(told)
+def fuzzed(built, bare, tmp_path_factory):
+    """A server whose Spaces may be changed, and its document with their names in it."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    spaces = {path.stem: shutil.copytree(path, folder / path.name) for path in (built, bare)}
+    app = Application(ServeConfig.parse({"spaces": spaces, "page": False}), systems=lambda: [ROW])
+    with Space.open(spaces["shop"]) as space:
+        items = space.catalog.ids.values[:20].to_pylist()
+    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items)
 
 
-def _names(told=document(ENDPOINTS, keys=False)):
-    return [(method.upper(), path) for path, methods in told["paths"].items() for method in methods]
-
-
-@pytest.mark.parametrize(("method", "path"), _names())
-def test_no_request_breaks_the_server(operations, writable, method, path):
+@pytest.mark.parametrize(("method", "path"), [(endpoint.method, endpoint.path) for endpoint in ENDPOINTS])
+def test_no_request_breaks_the_server(fuzzed, method, path):
     """Whatever the document allows, and what it does not: an answer that the document describes, and no 5xx."""
-    operation = operations[path][method]
-    checks = (
-        schemathesis.checks.not_a_server_error,
-        schemathesis.specs.openapi.checks.status_code_conformance,
-        schemathesis.specs.openapi.checks.content_type_conformance,
-        schemathesis.specs.openapi.checks.response_schema_conformance,
-    )
-    modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
-    strategy = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
-
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        database=None,
-    )
-    @given(case=strategy)
-    def ask(case):
-        answer = case.call(session=writable)
-        case.validate_response(answer, checks=checks)
-
-    ask()
+    app, told = fuzzed
+    assert fuzz(app, told, method, path, EXAMPLES)

@@ -1,7 +1,5 @@
 """Every endpoint says what the library says."""
 
-import math
-
 import pytest
 
 from itemspace.serve.routes import ENDPOINTS
@@ -77,9 +75,9 @@ class TestSearch:
         index = library.retrievers["lexical"].index
         for hit in told["hits"]:
             row = int(library.catalog.rows([hit["item"]])[0])
-            assert hit["because"]["words"] == pytest.approx(index.explain(QUERIES[0], row), abs=1e-6) or hit["because"][
-                "words"
-            ] == index.explain(QUERIES[0], row)
+            words = index.explain(QUERIES[0], row)
+            assert hit["because"]["words"] == words
+            assert any(words.values())
         assert told["explanation"]["parts"]
 
 
@@ -162,13 +160,8 @@ class TestRecommend:
         offline = library.recommend(user=users, k=10)
         served = post(client, f"{SHOP}/recommend/batch", users=users, k=10)["answers"]
         assert [[hit["item"] for hit in answer["hits"]] for answer in served] == [offline.items(i) for i in range(60)]
-        assert [[hit["score"] for hit in answer["hits"]] for answer in served] == pytest.approx(
-            [[hit.score for hit in offline[i]] for i in range(60)]
-        ) or all(
-            math.isclose(hit["score"], other.score, rel_tol=1e-6)
-            for answer, found in zip(served, offline, strict=True)
-            for hit, other in zip(answer["hits"], found, strict=True)
-        )
+        scores = [hit["score"] for answer in served for hit in answer["hits"]]
+        assert scores == pytest.approx([hit.score for found in offline for hit in found])
 
 
 class TestSimilarAndExplain:
@@ -276,7 +269,7 @@ class TestAbout:
         assert shop["similar_by"] == ["text", "behavior"]
         assert (bare["similar_by"], bare["recommends"]) == (["text"], False)
         assert {"color", "category", "in_stock", "price"} <= set(shop["facets"])
-        assert "variant_of" not in shop["facets"] or len(shop["facets"]) <= 8
+        assert "item_id" not in shop["facets"]
         assert client.get(SHOP).json() == shop
         assert all(client.post(f"{SHOP}/facets", json={"facets": [c]}).status_code == 200 for c in shop["facets"])
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from itemspace._version import __version__
-from itemspace.search.facets import COUNTABLE
-from itemspace.serve import docs_page, metrics
+from itemspace.core.catalog import Catalog
+from itemspace.serve import docs_page, metrics, models
 from itemspace.serve.asking import recommends
 from itemspace.serve.errors import Refusal
 from itemspace.serve.served import Served
@@ -18,9 +18,8 @@ from itemspace.serve.table import Call, Raw
 from itemspace.space import Space
 from itemspace.space.reports import kept_reports
 
-MOST_FACETS = 8
-"""Columns offered to count by, of those that can be."""
-SHOWN_BEFORE = ("category", "list", "boolean", "number")
+MOST_FACETS = {"category": 5, "list": 2, "boolean": 2, "number": 3}
+"""How many columns of a kind are offered to count by, of those that can be; in this order."""
 
 
 async def spaces(call: Call) -> dict[str, Any]:
@@ -63,19 +62,34 @@ def describe(name: str, space: Space) -> dict[str, Any]:
 def facet_columns(space: Space) -> list[str]:
     """The columns worth counting by: with more values than one, and values that items share."""
     catalog = space.catalog
-    found = []
-    for column in catalog.schema.columns(*SHOWN_BEFORE):
-        values = catalog.column(column)
-        kind = catalog.schema[column]
-        if kind == "list":
-            values = pc.list_flatten(values)
-        distinct = pc.count_distinct(values).as_py()
-        if distinct > 1 and (kind == "number" or distinct <= max(2, len(catalog) // 2)):
-            found.append(column)
-    order = {kind: place for place, kind in enumerate(SHOWN_BEFORE)}
-    assert set(order) <= set(COUNTABLE)
-    found.sort(key=lambda column: order[catalog.schema[column]])
-    return found[:MOST_FACETS]
+    found: list[str] = []
+    for kind, most in MOST_FACETS.items():
+        columns = catalog.schema.columns(kind)  # type: ignore[arg-type]
+        found += [column for column in columns if _is_shared(catalog, column, kind)][:most]
+    return found
+
+
+def _is_shared(catalog: Catalog, column: str, kind: str) -> bool:
+    values = catalog.column(column)
+    distinct = pc.count_distinct(pc.list_flatten(values) if kind == "list" else values).as_py()
+    return distinct > 1 and (kind == "number" or distinct <= max(2, len(catalog) // 2))
+
+
+async def map_(call: Call) -> dict[str, Any]:
+    asked: models.MapRequest = call.asked
+
+    def ask(space: Space) -> dict[str, Any]:
+        made = space.map(color=asked.color)
+        points = {
+            "x": made.x.tolist(),
+            "y": made.y.tolist(),
+            "item": made.ids,
+            "label": made.labels,
+            "color": made.colors.tolist() if made.color_names else [-1] * len(made),
+        }
+        return {"points": points, "colors": made.color_names, "note": made.note}
+
+    return await call.space.ask(ask)
 
 
 async def report(call: Call) -> dict[str, Any]:
