@@ -8,9 +8,9 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 VIEWS = {
-    "search": ("#/search?q=tent", ".hits:not(.waiting)"),
+    "search": ("#/search?q=lantern", ".hits:not(.waiting)"),
     "recommend": ("#/recommend", ".hits:not(.waiting)"),
-    "compare": ("#/compare?q=tent", ".sides"),
+    "compare": ("#/compare?q=lantern", ".sides"),
     "map": ("#/map", ".legend-item"),
     "report": ("#/report", ".whiskers"),
     "gallery": ("#/gallery?q=walmart", ".system"),
@@ -79,7 +79,7 @@ def test_a_phone_scrolls_in_one_direction(visit):
         expect(page.locator(settled).first).to_be_visible()
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, (name, wide)
-    page.evaluate("() => { location.hash = '#/search?q=tent'; }")
+    page.evaluate("() => { location.hash = '#/search?q=lantern'; }")
     page.locator(".hit-title a").first.click()
     expect(page.locator(".likes li").first).to_be_visible()
     assert page.evaluate("document.getElementById('item').scrollWidth") <= 360
@@ -123,10 +123,10 @@ def test_an_address_opens_the_same_thing(visit, built):
     from itemspace.space import Space
 
     with Space.open(built) as space:
-        item = space.search("tent", k=1).items()[0]
-    page = visit(f"#/search?q=tent&where=in_stock&sort=-price&item={item}")
+        item = space.search("lantern", k=1).items()[0]
+    page = visit(f"#/search?q=lantern&where=in_stock&sort=-price&item={item}")
     expect(page.get_by_role("dialog")).to_contain_text(item)
-    expect(page.locator("#q")).to_have_value("tent")
+    expect(page.locator("#q")).to_have_value("lantern")
     page.go_back() if page.evaluate("history.length") > 2 else page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -140,8 +140,8 @@ def test_nothing_moves_when_answers_come(visit):
     assert page.evaluate("window.moved") < 0.1
     at = "JSON.stringify(['.told', '.facet:nth-child(3)', '.facet:nth-child(6)'].map((s) => document.querySelector(s).getBoundingClientRect().top))"
     before = page.evaluate(at)
-    page.locator("#q").fill("tent")
-    expect(page.locator(".hits:not(.waiting) .hit-title").first).to_contain_text(re.compile("tent", re.I))
+    page.locator("#q").fill("lantern")
+    expect(page.locator(".hits:not(.waiting) .hit-title").first).to_contain_text(re.compile("lantern", re.I))
     assert page.evaluate(at) == before
 
 
@@ -153,9 +153,9 @@ def test_behind_a_prefix(visit, serve, application):
             return await application({**scope, **short}, receive, send)
         return await _alive(receive, send)
 
-    page = visit("#/search?q=tent", at=serve(prefixed) + "behind/proxy/")
+    page = visit("#/search?q=lantern", at=serve(prefixed) + "behind/proxy/")
     expect(page.locator(".hits:not(.waiting) .hit").first).to_be_visible()
-    page.get_by_role("link", name="Map").click()
+    page.get_by_role("link", name="Map", exact=True).click()
     expect(page.locator(".legend-item").first).to_be_visible()
 
 
@@ -176,7 +176,7 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(visit, serve, built, tmp_path, 
     file.write_text(line + "\n")
     file.chmod(0o600)
     config = ServeConfig.parse({"spaces": {"shop": built}, "key_file": str(file), "logs": {"format": "off"}})
-    page = visit("#/search?q=tent", at=serve(Application(config, keys=Keys.of(config))), expect=["401"])
+    page = visit("#/search?q=lantern", at=serve(Application(config, keys=Keys.of(config))), expect=["401"])
     page.get_by_role("button", name="Give a key").click()
     page.get_by_label("Key", exact=True).fill("not the one")
     page.get_by_role("button", name="Use it").click()
@@ -194,7 +194,7 @@ def test_a_lost_connection_says_so_and_comes_back(visit):
     page = visit(expect=["ERR_", "Failed to load"])
     expect(page.locator(".told")).to_contain_text("301 items")
     page.route("**/v1/**", lambda route: route.abort())
-    page.locator("#q").fill("tent")
+    page.locator("#q").fill("lantern")
     expect(page.get_by_role("alert").filter(has_text="No connection")).to_be_visible()
     expect(page.locator("#state")).to_have_text("no connection")
     page.unroute("**/v1/**")

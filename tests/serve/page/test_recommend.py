@@ -36,12 +36,12 @@ def test_choosing_changes_the_answers_and_each_says_why(visit):
     after_one = items(page)
     assert after_one != popular
     assert popular[0] not in after_one
-    expect(page.locator(f"{HITS} .because").first).to_have_text(f"because you chose {first}")
+    expect(page.locator(f"{HITS} .because").first).to_contain_text(f"because you chose {first[:40]}")
     second = choose(page, 4)
     assert items(page) != after_one
     told = " ".join(page.locator(f"{HITS} .because").all_inner_texts())
-    assert first in told
-    assert second in told
+    assert first[:40] in told
+    assert second[:40] in told
 
 
 def test_the_history_is_moved_removed_cleared_and_kept(visit):
@@ -66,7 +66,7 @@ def test_a_link_brings_its_history(visit, built):
     from itemspace.space import Space
 
     with Space.open(built) as space:
-        chosen = space.search("tent", k=2).items()
+        chosen = space.search("lantern", k=2).items()
         expected = space.recommend(history=chosen, k=20).items()
         name = space.fields([int(space.catalog.ids.find(chosen)[0])], ["title"])[0]["title"]
     page = visit(f"#/recommend?history={','.join(chosen)}")
@@ -95,7 +95,7 @@ def test_similar_by_words_or_behavior(visit, built):
     from itemspace.space import Space
 
     with Space.open(built) as space:
-        item = space.search("tent", k=1).items()[0]
+        item = space.search("lantern", k=1).items()[0]
         expected = {by: space.similar(item, by=by, k=20).items() for by in ("text", "behavior")}
     page = visit(f"#/recommend?history={item}")
     expect(page.locator(".told")).to_contain_text("1 chosen item")

@@ -23,10 +23,13 @@ export function filterPanel(space, change) {
     const make = kind === "number" || kind === "time" ? ranges : kind === "boolean" ? flag : checks;
     return make(name, kind, i < 6, () => clauses, act);
   });
+  const root = h("div", { class: "filters blank" }, groups.map((group) => group.root));
   return {
-    root: h("div", { class: "filters" }, groups.map((group) => group.root)),
+    root,
     columns: groups.map((group) => group.name),
     draw(facets, now) {
+      // Shown with its first counts, so that it does not grow under the eye.
+      if (facets) root.classList.remove("blank");
       clauses = now;
       for (const group of groups) {
         const focused = group.root.contains(document.activeElement) ? document.activeElement.dataset.key : null;

@@ -144,8 +144,8 @@ function frame(root, ctx, state, act) {
       where.removeAttribute("aria-invalid");
       if (!more) {
         panel.draw(answer.facets ?? {}, parse(now.where));
-        told.textContent = `${plural(answer.total, now.per ? "group" : "item")} · ${took(answer.took_ms)}`;
-        ctx.announce(`${plural(answer.total, "result")}`);
+        told.textContent = `${plural(answer.total ?? offset, now.per ? "group" : "item")} · ${took(answer.took_ms)}`;
+        ctx.announce(`${plural(answer.total ?? offset, "result")}`);
       }
       const rows = answer.hits.map((hit, i) => found(ctx, hit, now, offset - answer.hits.length + i + 1));
       const last = offset < answer.total && answer.hits.length ? h("button", { type: "button", class: "more", on: { click: next } }, `Show ${Math.min(PAGE, answer.total - offset)} more of ${count(answer.total)}`) : null;
@@ -161,6 +161,7 @@ function frame(root, ctx, state, act) {
       else fill(results, notes(answer.notes), nothing(now, () => { where.value = ""; act.edited("", true); }, () => { input.value = ""; act.chosen("q", ""); }));
     },
     fail(error, now, again) {
+      if (list === null) panel.draw({}, parse(now.where));
       const filter = now.where && [400, 422].includes(error.status) && /filter|schema|where/i.test(`${error.type} ${error.message}`);
       if (filter) {
         problem.textContent = error.message;
