@@ -431,6 +431,18 @@ class TestLimits:
         answers = [client.get(SHOP, headers=bearer(f"guess {i}")).status_code for i in range(5)]
         assert answers == [401, 401, 401, 429, 429]
 
+    def test_addresses_behind_a_proxy(self, serving, built):
+        """The visitor's address counts where the proxy is believed, and nobody else can claim one."""
+
+        def asked(trusted, *visitors):
+            limits = {"rate_per_s": 1.0, "burst": 1}
+            config = {"spaces": {"shop": built}, "trusted_proxies": trusted, "limits": limits}
+            client = serving(config, clock=self.Clock())
+            return [client.get(SHOP, headers={"X-Forwarded-For": visitor}).status_code for visitor in visitors]
+
+        assert asked(["testclient"], "10.0.0.1", "10.0.0.2", "forged, 10.0.0.1") == [200, 200, 429]
+        assert asked([], "10.0.0.1", "10.0.0.2") == [200, 429]
+
     def test_what_takes_too_long(self, serving, built, monkeypatch):
         import time
 

@@ -18,7 +18,7 @@ from itemspace.serve.table import Call, Raw
 from itemspace.space import Space
 from itemspace.space.reports import kept_reports
 
-MOST_FACETS = {"category": 5, "list": 2, "boolean": 2, "number": 3}
+MOST_FACETS = {"category": 8, "list": 2, "boolean": 2, "number": 3}
 """How many columns of a kind are offered to count by, of those that can be; in this order."""
 
 

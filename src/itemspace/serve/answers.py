@@ -22,10 +22,11 @@ class HistoryReason(Answer):
 
 
 class Because(Answer):
-    """Why a hit came: the query's words with their share of the score by column, or the history items."""
+    """Why a hit came: the query's words with their share of the score by column, or the history items; and what rules did."""
 
     words: dict[str, dict[str, float]] | None = None
     history: list[HistoryReason] | None = None
+    rules: list[str] | None = None
 
 
 class Variants(Answer):
@@ -54,6 +55,16 @@ class FacetValue(Answer):
     where: str
 
 
+class Moved(Answer):
+    """An item that merchandising rules moved: from and to which rank, null where it was or is not among the answers."""
+
+    item: str
+    rules: list[str]
+    did: str
+    before: int | None
+    after: int | None
+
+
 class Step(Answer):
     """What one step of a search did."""
 
@@ -65,6 +76,7 @@ class Step(Answer):
     exact: bool | None
     note: str
     parts: list[Step]
+    moved: dict[str, list[Moved]] | None = None
 
 
 class SearchAnswer(Answer):

@@ -24,6 +24,7 @@ from itemspace.serve.logs import LOGGER, REQUESTS, request_id
 from itemspace.serve.metrics import Metrics
 from itemspace.serve.rendering import plain
 from itemspace.serve.routes import ENDPOINTS
+from itemspace.serve.ruling import RuleFile
 from itemspace.serve.served import Served, Spaces, UnknownSpace
 from itemspace.serve.table import Call, Endpoint, Raw, Table, segments_of
 
@@ -64,11 +65,13 @@ class Application:
 
         Raises:
             RecipeError: the configuration cannot be served safely, or names something that is not there.
+            RuleError: a file of rules says nothing applicable.
         """
         self.config, self.systems = config, systems
         self.keys = Keys.of(config) if keys is None else keys
         self.keys.check_bind(config)
         config.check_paths()
+        self.rules = {name: RuleFile(path) for name, path in config.rules.items()}
         self.metrics = Metrics()
         self.limit = RateLimit(config.limits.rate_per_s, config.limits.burst, clock)
         self.table = Table(ENDPOINTS)
@@ -105,9 +108,16 @@ class Application:
         """Open the Spaces.
 
         Raises:
-            ArtifactError: one of them cannot be opened.
+            ArtifactError: one of them cannot be opened. RuleError: a rule does not fit its columns.
         """
-        self._spaces = await asyncio.to_thread(Spaces.open, self.config)
+        spaces = await asyncio.to_thread(Spaces.open, self.config)
+        try:
+            for name, rules in self.rules.items():
+                rules.check(spaces.get(name).catalog)
+        except BaseException:
+            await spaces.close()
+            raise
+        self._spaces = spaces
 
     async def stop(self) -> None:
         """Answer what is under way and close the Spaces."""
@@ -250,8 +260,7 @@ class Application:
         key = None if given is None else self.keys.find(given)
         if key is not None:
             at.told["key"] = key.name  # its name; the key itself is never told
-        client = at.scope.get("client")
-        caller = f"key:{key.name}" if key is not None else f"address:{client[0] if client else ''}"
+        caller = f"key:{key.name}" if key is not None else f"address:{_client(at, self.config.trusted_proxies)}"
         wait = self.limit.wait(caller)
         if wait > 0:
             told = f"more than {self.limit.rate:g} requests a second. Go on in {wait:.1f} s."
@@ -307,6 +316,16 @@ class Application:
         if at.refused is not None:
             told["refused"] = at.refused
         REQUESTS.info("request", extra={"told": told})
+
+
+def _client(at: _Exchange, proxies: Sequence[str]) -> str:
+    """The address that asks: behind proxies that are believed, the last one they name that is none of them."""
+    client = at.scope.get("client")
+    address = client[0] if client else ""
+    if address in proxies:
+        named = at.headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        address = next((part.strip() for part in reversed(named) if part.strip() not in ("", *proxies)), address)
+    return address
 
 
 def _check_scope(given: str | None, key: Key | None, scope: str) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from itemspace.core.catalog import Catalog
 from itemspace.core.errors import RequestError, shown
 from itemspace.core.hits import Hits
-from itemspace.serve import models
+from itemspace.search.rules import Rules
+from itemspace.serve import models, ruling
 from itemspace.serve.errors import Refusal
 from itemspace.serve.rendering import facet_list, hit_list, matched_words, steps
+from itemspace.serve.ruling import Ruled
 from itemspace.serve.served import RecommendQuestion, SearchQuestion
 from itemspace.serve.table import Call
 from itemspace.space import Space
@@ -96,9 +98,14 @@ async def search(call: Call) -> dict[str, Any]:
     asked: models.SearchRequest = call.asked
     began = time.perf_counter()
     check_asked(call, k=asked.k, offset=asked.offset, queries=[asked.query])
+    rules = call.rules if asked.rules else None
+    if rules is not None:
+        (answer,) = await call.space.ask(lambda space: _searched(space, asked, [asked.query], rules))
+        return _timed(answer, began)
     question = _question(asked, asked.query)
-    answer = await call.space.search(question, lambda space, hits: _found(space, hits, asked, [asked.query])[0])
-    return _timed(answer, began)
+    return _timed(
+        await call.space.search(question, lambda space, hits: _answer(space, hits, asked, asked.query)), began
+    )
 
 
 async def search_batch(call: Call) -> dict[str, Any]:
@@ -106,12 +113,8 @@ async def search_batch(call: Call) -> dict[str, Any]:
     began = time.perf_counter()
     check_asked(call, k=asked.k, offset=asked.offset, batch=len(asked.queries), queries=asked.queries)
     call.app.metrics.batch(call.endpoint.path, len(asked.queries))
-
-    def ask(space: Space) -> list[dict[str, Any]]:
-        options = {**vars(_question(asked, "")), "query": asked.queries}
-        return _found(space, space.search(**options), asked, asked.queries)
-
-    answers = await call.space.ask(ask)
+    rules = call.rules if asked.rules else None
+    answers = await call.space.ask(lambda space: _searched(space, asked, asked.queries, rules))
     return {"answers": [_timed(answer, began) for answer in answers]}
 
 
@@ -129,28 +132,38 @@ def _question(asked: models.Search, query: str) -> SearchQuestion:
     )
 
 
-def _found(space: Space, hits: Hits, asked: models.Search, queries: Sequence[str]) -> list[dict[str, Any]]:
-    """An answer per query."""
-    return [_answer(space, hits, asked, query, request) for request, query in enumerate(queries)]
+def _searched(space: Space, asked: models.Search, queries: Sequence[str], rules: Rules | None) -> list[dict[str, Any]]:
+    """An answer per query, under rules."""
+    options = {**vars(_question(asked, "")), "query": queries, "explain": asked.explain or rules is not None}
+    hits = space.search(**options, rules=rules)
+    did = [Ruled()] * len(queries) if rules is None else ruling.of_search(hits.explanation, len(queries))
+    return [_answer(space, hits, asked, query, at, did[at]) for at, query in enumerate(queries)]
 
 
-def _answer(space: Space, hits: Hits, asked: models.Search, query: str, request: int) -> dict[str, Any]:
+def _answer(
+    space: Space, hits: Hits, asked: models.Search, query: str, request: int = 0, did: Ruled = Ruled()
+) -> dict[str, Any]:
     found = hit_list(space, hits, asked.columns, request=request, offset=asked.offset)
     total = None if hits.total is None else int(hits.total[request])
     answer: dict[str, Any] = {
         "hits": found,
         "total": total if total is None or total >= 0 else None,
         "facets": {} if hits.facets is None else facet_list(space, hits.facets[request]),
-        "notes": [],
+        "notes": [*did.notes],
         "version": space.version,
     }
     if asked.explain:
         rows = hits.rows[request]
         words = matched_words(space, query, rows[rows >= 0].tolist())
         for hit, because in zip(found, words, strict=True):
-            hit["because"] = {"words": because}
+            hit["because"] = {"words": because, **_because(did, hit)}
         answer["explanation"] = steps(hits.explanation)
     return answer
+
+
+def _because(did: Ruled, hit: dict[str, Any]) -> dict[str, Any]:
+    """What rules did to a hit, where they did."""
+    return {"rules": did.items[hit["item"]]} if hit["item"] in did.items else {}
 
 
 def _timed(answer: dict[str, Any], began: float) -> dict[str, Any]:
@@ -182,11 +195,24 @@ async def recommend(call: Call) -> dict[str, Any]:
         told = (hits.explanation or {}).get("notes", [])
         return _recommended(space, hits, asked, 0, [*notes, *told], fallback=bool(told))
 
+    rules = call.rules if asked.rules else None
     try:
+        if rules is not None:
+            return _timed(await call.space.ask(lambda space: _ruled(space, question, asked, notes, rules)), began)
         return _timed(await call.space.recommend(question, then), began)
     except RequestError:
         await call.space.ask(check_recommends)  # says it better
         raise
+
+
+def _ruled(
+    space: Space, question: RecommendQuestion, asked: models.Recommend, notes: list[str], rules: Rules
+) -> dict[str, Any]:
+    """One answer under rules."""
+    hits = space.recommend(**{**vars(question), "explain": True}, rules=rules)
+    (did,) = ruling.of_others(hits.explanation, rules, "recommend", 1)
+    told = hits.explanation["notes"]
+    return _recommended(space, hits, asked, 0, [*notes, *told], fallback=bool(told), did=did)
 
 
 async def recommend_batch(call: Call) -> dict[str, Any]:
@@ -199,12 +225,17 @@ async def recommend_batch(call: Call) -> dict[str, Any]:
     check_histories(call, asked.histories or ())
     call.app.metrics.batch(call.endpoint.path, batch)
 
+    rules = call.rules if asked.rules else None
+
     def ask(space: Space) -> list[dict[str, Any]]:
         check_recommends(space)
         who, notes, fallback = _who(space, asked)
-        options = {"k": asked.k, "where": asked.where, "exclude_seen": asked.exclude_seen, "explain": asked.explain}
-        hits = space.recommend(**who, **options)
-        return [_recommended(space, hits, asked, at, notes[at], fallback=fallback[at]) for at in range(len(hits))]
+        options = {"k": asked.k, "where": asked.where, "exclude_seen": asked.exclude_seen, "rules": rules}
+        hits = space.recommend(**who, **options, explain=asked.explain or rules is not None)
+        did = [Ruled()] * batch if rules is None else ruling.of_others(hits.explanation, rules, "recommend", batch)
+        return [
+            _recommended(space, hits, asked, at, notes[at], fallback=fallback[at], did=did[at]) for at in range(batch)
+        ]
 
     answers = await call.space.ask(ask)
     return {"answers": [_timed(answer, began) for answer in answers]}
@@ -226,16 +257,23 @@ def _who(space: Space, asked: models.RecommendBatchRequest) -> tuple[dict[str, A
 
 
 def _recommended(
-    space: Space, hits: Hits, asked: models.Recommend, request: int, notes: list[str], *, fallback: bool
+    space: Space,
+    hits: Hits,
+    asked: models.Recommend,
+    request: int,
+    notes: list[str],
+    *,
+    fallback: bool,
+    did: Ruled = Ruled(),
 ) -> dict[str, Any]:
     found = hit_list(space, hits, asked.columns, request=request)
     if asked.explain:
         for hit, told in zip(found, hits.explanation["because"][request], strict=True):
-            hit["because"] = {"history": _spoke(told["because"])}
+            hit["because"] = {"history": _spoke(told["because"]), **_because(did, hit)}
     return {
         "hits": found,
         "fallback": "popularity" if fallback else None,
-        "notes": notes,
+        "notes": [*notes, *did.notes],
         "version": space.version,
     }
 
@@ -263,13 +301,16 @@ async def similar(call: Call) -> dict[str, Any]:
     asked: models.SimilarRequest = call.asked
     began = time.perf_counter()
     check_asked(call, k=asked.k)
+    rules = call.rules if asked.rules else None
 
     def ask(space: Space) -> dict[str, Any]:
         known_row(space.catalog, asked.item)
         if asked.by == "behavior":
             check_recommends(space)
-        hits = space.similar(asked.item, by=asked.by, k=asked.k, where=asked.where)
-        return {"hits": hit_list(space, hits, asked.columns), "notes": [], "version": space.version}
+        options = {"by": asked.by, "k": asked.k, "where": asked.where, "rules": rules}
+        hits = space.similar(asked.item, **options, explain=rules is not None)
+        notes = [] if rules is None else ruling.of_others(hits.explanation, rules, "similar", 1)[0].notes
+        return {"hits": hit_list(space, hits, asked.columns), "notes": notes, "version": space.version}
 
     return _timed(await call.space.ask(ask), began)
 

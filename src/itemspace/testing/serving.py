@@ -47,6 +47,7 @@ def fuzz(
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
     from schemathesis.checks import not_a_server_error
+    from schemathesis.core.failures import FailureGroup
     from schemathesis.specs.openapi import checks
 
     asked = [
@@ -75,5 +76,8 @@ def fuzz(
         found[answer.status_code] += 1
         case.validate_response(answer, checks=asked)
 
-    ask()
+    try:
+        ask()
+    except FailureGroup as group:
+        raise AssertionError("\n".join(map(str, group.exceptions))) from None
     return found
