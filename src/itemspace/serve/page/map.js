@@ -94,7 +94,7 @@ export function mount(root, ctx, params) {
   function paint() {
     const style = getComputedStyle(document.documentElement);
     const named = (name) => style.getPropertyValue(name).trim();
-    view.paint(data ? data.names.map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)) : [], named("--ink"), named("--page"));
+    view.paint(data ? data.names.map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)) : [], named("--ink"), named("--surface"));
   }
 
   function over(row, x, y) {

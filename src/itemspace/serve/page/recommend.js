@@ -3,7 +3,7 @@
 import { Latest } from "./api.js";
 import { combobox } from "./combobox.js";
 import { fill, h, segmented } from "./dom.js";
-import { clip, plural, took } from "./format.js";
+import { plural, took } from "./format.js";
 import { adder, empty, failure, notes, placeholder, row, titleOf, wanted } from "./parts.js";
 import { whyRecommended } from "./why.js";
 
@@ -185,7 +185,7 @@ function frame(root, ctx, state, act) {
   };
 
   function redraw() {
-    for (const anchor of results.querySelectorAll("[data-because]")) anchor.textContent = clip(history.title(anchor.dataset.because), 44);
+    for (const anchor of results.querySelectorAll("[data-because]")) anchor.textContent = history.title(anchor.dataset.because);
     clear.hidden = history.items.length === 0;
     fill(list, history.items.map(chip), history.items.length ? null : h("li", { class: "faint" }, "Empty. Choose something."));
   }

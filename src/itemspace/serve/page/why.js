@@ -1,7 +1,7 @@
 // Why an item came: ranks per retriever, words with their weight, the history items that spoke for it, rules.
 
 import { h } from "./dom.js";
-import { clip, metric, words } from "./format.js";
+import { metric, words } from "./format.js";
 
 /** The panel under a search hit. */
 export function whyFound(told, hit) {
@@ -38,9 +38,7 @@ export function whyRecommended(ctx, because) {
   const reasons = because?.history ?? [];
   if (!reasons.length) return null;
   const all = reasons.reduce((sum, reason) => sum + Math.max(reason.added, 0), 0);
-  return h("p", { class: "because" }, "because you chose ", reasons.map((reason, i) => [
-    i ? ", " : "",
-    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item } }, clip(ctx.history.title(reason.item), 44)),
-    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null,
-  ]));
+  return h("p", { class: "because" }, h("span", null, "because you chose "), reasons.map((reason) => h("span", { class: "reason" },
+    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item }, title: ctx.history.title(reason.item) }, ctx.history.title(reason.item)),
+    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null)));
 }
