@@ -215,6 +215,8 @@ class Application:
                 answer = await endpoint.handler(call)
         finally:
             self._at_work -= 1
+            if call.served is not None:
+                self.metrics.waiting(call.served)
         return answer if isinstance(answer, Raw) else Raw(self.dumps(answer), "application/json")
 
     async def _asked(self, at: _Exchange, endpoint: Endpoint, receive: Any, patience: float) -> Any:
