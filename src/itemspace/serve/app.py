@@ -182,7 +182,8 @@ class Application:
             segments = segments_of(at.scope)
             found = self.table.find(at.scope["method"], segments)
             if found is None:
-                return await self._page_answer(at, segments, receive, send)
+                await self._page_answer(at, segments, receive, send)
+                return None
             endpoint, path = found
             at.route = endpoint.path
             call = Call(self, endpoint, path, at.id, told=at.told)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -22,7 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
+        of: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("itemspace_requests", "Requests answered.", ("route", "status"), **of)
         self._seconds = Histogram(
             "itemspace_request_seconds", "From the first byte read to the answer.", ("route",), buckets=SECONDS, **of
@@ -32,9 +33,11 @@ class Metrics:
         self._batch = Histogram(
             "itemspace_batch_size", "Queries, users, items or events per batch.", ("route",), buckets=SIZES, **of
         )
-        spaces, last = ("space",), "mostrecent"
-        self._version = Gauge("itemspace_space_version", "What answers.", spaces, multiprocess_mode=last, **of)
-        self._items = Gauge("itemspace_space_items", "Items that there are.", spaces, multiprocess_mode=last, **of)
+        spaces = ("space",)
+        self._version = Gauge("itemspace_space_version", "What answers.", spaces, multiprocess_mode="mostrecent", **of)
+        self._items = Gauge(
+            "itemspace_space_items", "Items that there are.", spaces, multiprocess_mode="mostrecent", **of
+        )
         self._waiting = Gauge(
             "itemspace_space_waiting", "Reads that wait for a thread.", spaces, multiprocess_mode="livesum", **of
         )
