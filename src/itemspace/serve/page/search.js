@@ -113,7 +113,7 @@ function frame(root, ctx, state, act) {
 
   function drawSelects() {
     fill(selects, choice("Sort", sorts(space), state.sort, (value) => act.chosen("sort", value)),
-      ways(space).length > 1 ? choice("By", [{ value: "", text: "best" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
+      ways(space).length > 1 ? choice("Using", [{ value: "", text: "automatic" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
       groups(space).length ? choice("One per", [{ value: "", text: "item" }, ...groups(space)], state.per, (value) => act.chosen("per", value)) : null);
   }
   drawSelects();
@@ -144,9 +144,8 @@ function frame(root, ctx, state, act) {
       where.removeAttribute("aria-invalid");
       if (!more) {
         panel.draw(answer.facets ?? {}, parse(now.where));
-        const grouped = now.per ? ` kinds of ${words(now.per)}` : "";
-        told.textContent = `${grouped ? `${count(answer.total)}${grouped}` : plural(answer.total, "item")} · ${took(answer.took_ms)}`;
-        ctx.announce(`${plural(answer.total, "result")}`);
+        told.textContent = `${plural(answer.total ?? offset, now.per ? "group" : "item")} · ${took(answer.took_ms)}`;
+        ctx.announce(`${plural(answer.total ?? offset, "result")}`);
       }
       const rows = answer.hits.map((hit, i) => found(ctx, hit, now, offset - answer.hits.length + i + 1));
       const last = offset < answer.total && answer.hits.length ? h("button", { type: "button", class: "more", on: { click: next } }, `Show ${Math.min(PAGE, answer.total - offset)} more of ${count(answer.total)}`) : null;
@@ -157,11 +156,12 @@ function frame(root, ctx, state, act) {
         rows[0]?.querySelector("a").focus({ preventScroll: true });
         return;
       }
-      list = h("ol", { class: "hits" }, rows);
+      list = h("ol", { class: now.q.trim() ? "hits asked" : "hits" }, rows);
       if (rows.length) fill(results, notes(answer.notes), list, last);
       else fill(results, notes(answer.notes), nothing(now, () => { where.value = ""; act.edited("", true); }, () => { input.value = ""; act.chosen("q", ""); }));
     },
     fail(error, now, again) {
+      if (list === null) panel.draw({}, parse(now.where));
       const filter = now.where && [400, 422].includes(error.status) && /filter|schema|where/i.test(`${error.type} ${error.message}`);
       if (filter) {
         problem.textContent = error.message;

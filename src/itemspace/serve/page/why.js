@@ -38,9 +38,7 @@ export function whyRecommended(ctx, because) {
   const reasons = because?.history ?? [];
   if (!reasons.length) return null;
   const all = reasons.reduce((sum, reason) => sum + Math.max(reason.added, 0), 0);
-  return h("p", { class: "because" }, "because you chose ", reasons.map((reason, i) => [
-    i ? ", " : "",
-    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item } }, ctx.history.title(reason.item)),
-    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null,
-  ]));
+  return h("p", { class: "because" }, h("span", null, "because you chose "), reasons.map((reason) => h("span", { class: "reason" },
+    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item }, title: ctx.history.title(reason.item) }, ctx.history.title(reason.item)),
+    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null)));
 }
