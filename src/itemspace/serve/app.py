@@ -15,7 +15,8 @@ import orjson
 
 from itemspace.core.errors import shown
 from itemspace.serve import openapi
-from itemspace.serve.body import Gone, check_media, from_json, from_query, read_body
+from itemspace.serve.batching import Gone
+from itemspace.serve.body import check_media, from_json, from_query, read_body
 from itemspace.serve.config import ServeConfig, is_local
 from itemspace.serve.errors import Refusal, refusal, unforeseen
 from itemspace.serve.keys import Key, Keys, presented, unauthorized
