@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="20 requests an operation")
     options = parser.parse_args()
-    examples = 20 if options.quick else options.examples
+    examples = min(options.examples, 20) if options.quick else options.examples
     began = time.perf_counter()
     made = spaces(harness.workspace("serve-fuzz"))
     with Space.open(made["shop"]) as space:

@@ -71,7 +71,7 @@ def test_a_space_built_without_them_makes_them_when_asked(built, tmp_path, damag
     with Space.open(path) as whole:
         expected = [(one.text, one.item) for one in whole.suggest("", k=40)]
     if damage == "broken":
-        (folder / "suggest" / "words_of.npy").write_bytes(b"no")
+        (folder / "suggest" / "postings.npy").write_bytes(b"no")
         with pytest.warns(UserWarning, match="suggestions"):
             opened = Space.open(path)
     else:

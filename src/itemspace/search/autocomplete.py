@@ -28,11 +28,11 @@ STARTS, TYPO = 0.5, -1.0
 """Added to a weight (0 to 1) where a suggestion begins with what was typed, and where a word was spelt differently."""
 TYPO_LETTERS = 4
 MOST_LETTERS = 200
-SCANNED = 32_768
-"""A list of entries up to this long is looked through; of a longer one, the best entries are tried in turn."""
 AT_ONCE = 50_000
 
 Usable = Callable[[np.ndarray], np.ndarray]
+_Places = tuple[int, int] | np.ndarray
+"""Places in the list of words: from, to (exclusive), or each of them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,6 @@ class Suggester:
         self._by_text = Ragged(arrays["by_text"], arrays["by_text_offsets"])
         self.words = WordList(arrays["word_bytes"], arrays["word_offsets"])
         self._postings = Ragged(arrays["postings"], arrays["postings_offsets"])
-        self._words_of = Ragged(arrays["words_of"], arrays["words_of_offsets"])
         self._queries = WordList(arrays["query_bytes"], arrays["query_offsets"])
 
     def __len__(self) -> int:
@@ -152,8 +151,8 @@ class Suggester:
                 whole = self.texts.find(text)
                 low = min(whole[0], low) if whole[0] < whole[1] else low
             starting = np.sort(self._slice(self._by_text, low, high))
-            self._collect(self._chosen(starting, [], k, usable), STARTS, scores)
-        self._collect(self._best([_Range(*one) for one in exact], k, usable), 0.0, scores)
+            self._collect(self._chosen(starting, k, usable), STARTS, scores)
+        self._collect(self._best(exact, k, usable), 0.0, scores)
         for last in (False, True):
             if text and len(scores) < (1 if last else k):
                 self._collect(self._best(self._spelt(words, exact, done, last), k, usable), TYPO, scores)
@@ -174,43 +173,37 @@ class Suggester:
                 known.add(twin)
                 scores[entry] = float(self.weights[entry]) + bonus
 
-    def _spelt(self, words: list[str], exact: list[tuple[int, int]], done: bool, last: bool) -> list[_Words]:
+    def _spelt(self, words: list[str], exact: Sequence[tuple[int, int]], done: bool, last: bool) -> list[_Places]:
         """What each word may stand for, spelt as it is or one edit off."""
-        found: list[_Words] = []
+        found: list[_Places] = []
         for at, (word, place) in enumerate(zip(words, exact, strict=True)):
             if len(word) < TYPO_LETTERS:
-                found.append(_Range(*place))
+                found.append(place)
             else:
                 whole = done or at < len(words) - 1
-                found.append(_Several(self.words.near(word, whole=whole, last=last or whole), len(self.words)))
+                found.append(self.words.near(word, whole=whole, last=last or whole))
         return found
 
-    def _best(self, wanted: Sequence[_Words], k: int, usable: Usable | None) -> np.ndarray:
+    def _best(self, wanted: Sequence[_Places], k: int, usable: Usable | None) -> np.ndarray:
         """The first k entries that have every one of the words `wanted`."""
-        if not wanted:
-            return self._chosen(None, [], k, usable)
-        sizes = [one.count(self._postings) for one in wanted]
-        rarest = int(np.argmin(sizes))
-        if sizes[rarest] == 0:
-            return np.zeros(0, np.int64)
-        if sizes[rarest] > SCANNED:
-            return self._chosen(None, wanted, k, usable)
-        entries = np.unique(wanted[rarest].entries(self._postings))
-        return self._chosen(entries, [one for at, one in enumerate(wanted) if at != rarest], k, usable)
+        fits = np.ones(len(self), bool)
+        for places in wanted:
+            has = np.zeros(len(self), bool)
+            has[self._entries(places)] = True
+            fits &= has
+        return self._chosen(np.flatnonzero(fits), k, usable)
 
-    def _chosen(
-        self, entries: np.ndarray | None, wanted: Sequence[_Words], k: int, usable: Usable | None
-    ) -> np.ndarray:
-        """Of `entries` (ascending; None: of all) the first k, one per text, with the words `wanted` and usable."""
+    def _entries(self, places: _Places) -> np.ndarray:
+        """The entries that have one of some words, some maybe twice."""
+        if isinstance(places, tuple):
+            return self._slice(self._postings, *places)
+        return self._postings.take(places).values
+
+    def _chosen(self, entries: np.ndarray, k: int, usable: Usable | None) -> np.ndarray:
+        """Of `entries` (ascending) the first k that are usable, one per text."""
         kept, texts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        for block in _blocks(len(self) if entries is None else len(entries), k):
-            some = np.arange(block.start, block.stop) if entries is None else entries[block].astype(np.int64)
-            fits = np.ones(len(some), bool)
-            if wanted:
-                mine = self._words_of.take(some)
-                for one in wanted:
-                    fits &= np.logical_or.reduceat(one.among(mine.values), mine.offsets[:-1])
-            some = some[fits]
+        for block in _blocks(len(entries), k):
+            some = entries[block].astype(np.int64)
             if usable is not None:
                 some = some[usable(np.maximum(self.rows[some], -1))]
             kept, texts = np.concatenate([kept, some]), np.concatenate([texts, self._twin[some]])
@@ -222,52 +215,6 @@ class Suggester:
 
     def _slice(self, lists: Ragged, low: int, high: int) -> np.ndarray:
         return lists.values[lists.offsets[low] : lists.offsets[high]]
-
-
-class _Words:
-    """Some of the words there are, by their places in the list."""
-
-    def count(self, postings: Ragged) -> int:
-        """Entries that have them, counted per word."""
-        raise NotImplementedError
-
-    def entries(self, postings: Ragged) -> np.ndarray:
-        """Those entries, some maybe twice."""
-        raise NotImplementedError
-
-    def among(self, words: np.ndarray) -> np.ndarray:
-        """Which of `words` [m] they are."""
-        raise NotImplementedError
-
-
-class _Range(_Words):
-    def __init__(self, low: int, high: int) -> None:
-        self.low, self.high = low, high
-
-    def count(self, postings: Ragged) -> int:
-        return int(postings.offsets[self.high] - postings.offsets[self.low])
-
-    def entries(self, postings: Ragged) -> np.ndarray:
-        return postings.values[postings.offsets[self.low] : postings.offsets[self.high]]
-
-    def among(self, words: np.ndarray) -> np.ndarray:
-        return (words >= self.low) & (words < self.high)
-
-
-class _Several(_Words):
-    def __init__(self, places: np.ndarray, size: int) -> None:
-        self.places, self.size = places, size
-
-    def count(self, postings: Ragged) -> int:
-        return int((postings.offsets[self.places + 1] - postings.offsets[self.places]).sum())
-
-    def entries(self, postings: Ragged) -> np.ndarray:
-        return postings.take(self.places).values
-
-    def among(self, words: np.ndarray) -> np.ndarray:
-        flags = np.zeros(self.size, bool)
-        flags[self.places] = True
-        return flags[words]
 
 
 def _finished(typed: str, text: str) -> bool:
@@ -306,7 +253,7 @@ def _texts(texts: pa.Array) -> dict[str, np.ndarray]:
 
 
 def _words(texts: pa.Array) -> dict[str, np.ndarray]:
-    """The distinct words in order, the entries that have each, and each entry's words."""
+    """The distinct words in order, and the entries that have each."""
     lists = pc.split_pattern(texts, " ")
     encoded = pc.list_flatten(lists).dictionary_encode()
     entry = np.asarray(pc.list_parent_indices(lists), np.int64)
@@ -316,8 +263,7 @@ def _words(texts: pa.Array) -> dict[str, np.ndarray]:
     word = place[np.asarray(encoded.indices)] if len(entry) else np.zeros(0, np.int32)
     flat, offsets = flattened(encoded.dictionary.take(pa.array(order)).cast(pa.large_string()))
     postings = Ragged.from_groups(word, entry.astype(np.int32), len(order))
-    per_entry = np.concatenate(([0], np.cumsum(np.bincount(entry, minlength=len(texts))))).astype(np.int64)
-    made = {"word_bytes": flat, "word_offsets": offsets, "words_of": word, "words_of_offsets": per_entry}
+    made = {"word_bytes": flat, "word_offsets": offsets}
     return made | {"postings": postings.values, "postings_offsets": postings.offsets}
 
 

@@ -351,7 +351,7 @@ def _slots(shown: np.ndarray, wanted: np.ndarray, count: int) -> tuple[np.ndarra
 def _lent(scores: np.ndarray, real: np.ndarray, rows: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Scores [q, k] for rows with pins among them: a pin has the score of what it stands above, or the last there is."""
     count = real.sum(1, keepdims=True)
-    others = np.cumsum(by < 0, axis=1) - (by < 0)
+    others: np.ndarray = np.cumsum(by < 0, axis=1) - (by < 0)
     at = np.minimum(others, np.maximum(count - 1, 0))
     lent = np.where(count > 0, np.take_along_axis(scores, at, 1), 0.0)
     return np.where(rows >= 0, lent, -np.inf).astype(np.float32)

@@ -16,7 +16,7 @@ class WordList:
 
     def __init__(self, flat: np.ndarray, offsets: np.ndarray) -> None:
         self.flat, self.offsets = flat, offsets
-        self._bytes = memoryview(np.ascontiguousarray(flat))
+        self._bytes = np.ascontiguousarray(flat).data
 
     @classmethod
     def of_sorted(cls, texts: pa.Array) -> WordList:

@@ -15,7 +15,8 @@ import orjson
 
 from itemspace.core.errors import shown
 from itemspace.serve import openapi
-from itemspace.serve.body import Gone, check_media, from_json, from_query, read_body
+from itemspace.serve.batching import Gone
+from itemspace.serve.body import check_media, from_json, from_query, read_body
 from itemspace.serve.config import ServeConfig, is_local
 from itemspace.serve.errors import Refusal, refusal, unforeseen
 from itemspace.serve.keys import Key, Keys, presented, unauthorized
@@ -182,7 +183,8 @@ class Application:
             segments = segments_of(at.scope)
             found = self.table.find(at.scope["method"], segments)
             if found is None:
-                return await self._page_answer(at, segments, receive, send)
+                await self._page_answer(at, segments, receive, send)
+                return None
             endpoint, path = found
             at.route = endpoint.path
             call = Call(self, endpoint, path, at.id, told=at.told)
@@ -215,6 +217,8 @@ class Application:
                 answer = await endpoint.handler(call)
         finally:
             self._at_work -= 1
+            if call.served is not None:
+                self.metrics.waiting(call.served)
         return answer if isinstance(answer, Raw) else Raw(self.dumps(answer), "application/json")
 
     async def _asked(self, at: _Exchange, endpoint: Endpoint, receive: Any, patience: float) -> Any:

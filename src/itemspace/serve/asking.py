@@ -179,7 +179,8 @@ async def recommend(call: Call) -> dict[str, Any]:
     began = time.perf_counter()
     check_asked(call, k=asked.k)
     check_histories(call, [asked.history or []])
-    history, notes = None, []
+    history: list[str] | None = None
+    notes: list[str] = []
     if asked.history is not None:
         history, notes = known_history(call.space.catalog, asked.history)
     question = RecommendQuestion(
@@ -209,7 +210,8 @@ def _ruled(
     space: Space, question: RecommendQuestion, asked: models.Recommend, notes: list[str], rules: Rules
 ) -> dict[str, Any]:
     """One answer under rules."""
-    hits = space.recommend(**{**vars(question), "explain": True}, rules=rules)
+    options: dict[str, Any] = {**vars(question), "explain": True}
+    hits = space.recommend(**options, rules=rules)
     (did,) = ruling.of_others(hits.explanation, rules, "recommend", 1)
     told = hits.explanation["notes"]
     return _recommended(space, hits, asked, 0, [*notes, *told], fallback=bool(told), did=did)
@@ -230,7 +232,8 @@ async def recommend_batch(call: Call) -> dict[str, Any]:
     def ask(space: Space) -> list[dict[str, Any]]:
         check_recommends(space)
         who, notes, fallback = _who(space, asked)
-        options = {"k": asked.k, "where": asked.where, "exclude_seen": asked.exclude_seen, "rules": rules}
+        options: dict[str, Any] = {"k": asked.k, "where": asked.where, "exclude_seen": asked.exclude_seen}
+        options["rules"] = rules
         hits = space.recommend(**who, **options, explain=asked.explain or rules is not None)
         did = [Ruled()] * batch if rules is None else ruling.of_others(hits.explanation, rules, "recommend", batch)
         return [
@@ -307,7 +310,7 @@ async def similar(call: Call) -> dict[str, Any]:
         known_row(space.catalog, asked.item)
         if asked.by == "behavior":
             check_recommends(space)
-        options = {"by": asked.by, "k": asked.k, "where": asked.where, "rules": rules}
+        options: dict[str, Any] = {"by": asked.by, "k": asked.k, "where": asked.where, "rules": rules}
         hits = space.similar(asked.item, **options, explain=rules is not None)
         notes = [] if rules is None else ruling.of_others(hits.explanation, rules, "similar", 1)[0].notes
         return {"hits": hit_list(space, hits, asked.columns), "notes": notes, "version": space.version}
