@@ -120,8 +120,7 @@ def test_sorting_and_more(visit):
     told(page, "301 items")
     page.get_by_label("Sort").select_option("price")
     expect(page.locator(HITS).first).to_contain_text("price")
-    expect.set_options(timeout=8_000)
-    page.wait_for_function("document.querySelector('.results').getAttribute('aria-busy') === 'false'")
+    expect(page.locator(".results")).to_have_attribute("aria-busy", "false")
     page.get_by_role("button", name=re.compile("^Show 20 more")).click()
     expect(page.locator(HITS)).to_have_count(40)
     prices = [float(re.search(r"price ([\d.]+)", text)[1]) for text in page.locator(f"{HITS} .facts").all_inner_texts()]
