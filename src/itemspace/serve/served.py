@@ -316,7 +316,7 @@ class Served:
                 if space.version != version:
                     # Nobody else writes meanwhile, and a change follows all that were before it.
                     now = self._count.bump()
-                    if now == before + 1:
+                    if now == before + 1 and current_mark(self.path) == self._now.mark:
                         self._seen = now
                 return count, space.version
         except InUseError as error:
