@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from itemspace._version import __version__
 from itemspace.search.facets import COUNTABLE
-from itemspace.serve import docs_page, metrics
+from itemspace.serve import docs_page, metrics, models
 from itemspace.serve.asking import recommends
 from itemspace.serve.errors import Refusal
 from itemspace.serve.served import Served
@@ -76,6 +76,23 @@ def facet_columns(space: Space) -> list[str]:
     assert set(order) <= set(COUNTABLE)
     found.sort(key=lambda column: order[catalog.schema[column]])
     return found[:MOST_FACETS]
+
+
+async def map_(call: Call) -> dict[str, Any]:
+    asked: models.MapRequest = call.asked
+
+    def ask(space: Space) -> dict[str, Any]:
+        made = space.map(color=asked.color)
+        points = {
+            "x": made.x.tolist(),
+            "y": made.y.tolist(),
+            "item": made.ids,
+            "label": made.labels,
+            "color": made.colors.tolist() if made.color_names else [-1] * len(made),
+        }
+        return {"points": points, "colors": made.color_names, "note": made.note}
+
+    return await call.space.ask(ask)
 
 
 async def report(call: Call) -> dict[str, Any]:

@@ -330,3 +330,14 @@ def _explained(told: dict[str, Any]) -> dict[str, Any]:
         "seen": told["in the history already"],
         "notes": told["notes"],
     }
+
+
+async def autocomplete(call: Call) -> dict[str, Any]:
+    asked: models.AutocompleteRequest = call.asked
+    check_asked(call, k=asked.k, queries=[asked.prefix])
+
+    def ask(space: Space) -> dict[str, Any]:
+        found = space.suggest(asked.prefix, k=asked.k)
+        return {"suggestions": [{"text": one.text, "kind": one.kind, "item": one.item} for one in found]}
+
+    return await call.space.ask(ask)
