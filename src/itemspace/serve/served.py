@@ -311,17 +311,23 @@ class Served:
         self._take_new_generation()
         try:
             with self._reading() as space, space.writing(wait_s=self.options.change_timeout_s / 2):
+                before, version = self._count.value, space.version
                 count = call(space)
-                version = space.version
+                if space.version != version:
+                    # Nobody else writes meanwhile, and a change follows all that were before it.
+                    now = self._count.bump()
+                    if now == before + 1 and current_mark(self.path) == self._now.mark:
+                        self._seen = now
+                return count, space.version
         except InUseError as error:
             raise Overloaded(str(error), retry_after=1.0) from None
-        self._count.bump()
-        return count, version
 
     # Following
 
     async def _fresh(self) -> None:
         """Wait until what answers has everything that was acknowledged by now."""
+        if self._closed:
+            raise Closing
         if self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         due = self._count.value
