@@ -29,7 +29,9 @@ def built(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "shop.space"
     with Space.build(demo_shop(300, 200, rng=3), path=path, recipe=RECIPE) as space:
         keep_reports(path, space.evaluate())
-        space.add([{"item_id": "X1", "title": HOSTILE, "brand": BRAND, "category": "kitchen", "price": 7.0, "in_stock": True}])
+        space.add(
+            [{"item_id": "X1", "title": HOSTILE, "brand": BRAND, "category": "kitchen", "price": 7.0, "in_stock": True}]
+        )
     return path
 
 
@@ -40,7 +42,8 @@ def gallery():
 
     files = built()
     rows = [
-        asdict(row) | {"verdicts": list(row.verdicts), "source": str(files[row.slug].name) if row.slug in files else None}
+        asdict(row)
+        | {"verdicts": list(row.verdicts), "source": str(files[row.slug].name) if row.slug in files else None}
         for row in listing()
     ]
     measured = next(row for row in rows if row["finding"])
@@ -108,13 +111,20 @@ def visit(browser, site):
     def go(address="#/search", *, at=None, expect=(), **options):
         home = at or site
         expected.extend(expect)
-        context = browser.new_context(**{"viewport": {"width": 1180, "height": 860}, "reduced_motion": "reduce", **options})
+        context = browser.new_context(
+            **{"viewport": {"width": 1180, "height": 860}, "reduced_motion": "reduce", **options}
+        )
         opened.append(context)
         page = context.new_page()
         page.set_default_timeout(8_000)
-        page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: None if request.url.startswith((home, "blob:")) else strangers.append(request.url))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((home, "blob:")) else strangers.append(request.url),
+        )
         page.goto(home + address)
         return page
 

@@ -18,14 +18,21 @@ def test_every_file_is_served_and_no_other():
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted((INDEX, *FILES))
 
 
-@pytest.mark.parametrize("path", ["/static/page.py", "/static/../page.py", "/static/%2e%2e/page.py", "/static/", "/static/index.html/"])
+@pytest.mark.parametrize(
+    "path", ["/static/page.py", "/static/../page.py", "/static/%2e%2e/page.py", "/static/", "/static/index.html/"]
+)
 def test_nothing_outside_the_list_is_reached(client, path):
     assert client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("path", "media"),
-    [("/", "text/html"), ("/static/app.js", "text/javascript"), ("/static/base.css", "text/css"), ("/static/icon.svg", "image/svg+xml")],
+    [
+        ("/", "text/html"),
+        ("/static/app.js", "text/javascript"),
+        ("/static/base.css", "text/css"),
+        ("/static/icon.svg", "image/svg+xml"),
+    ],
 )
 def test_types_and_policy(client, path, media):
     answer = client.get(path)
@@ -67,4 +74,10 @@ def test_the_document_has_no_inline_script_or_style_and_only_relative_addresses(
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
 def test_no_script_makes_markup_or_code_of_text(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
-    assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc|https?://(?!www\.w3\.org/2000/svg)", text) == []
+    assert (
+        re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc|https?://(?!www\.w3\.org/2000/svg)",
+            text,
+        )
+        == []
+    )

@@ -149,7 +149,10 @@ def test_behind_a_prefix(visit, serve, application):
     async def prefixed(scope, receive, send):
         if scope["type"] == "http":
             assert scope["path"].startswith("/behind/proxy/"), scope["path"]
-            short = {"path": scope["path"].removeprefix("/behind/proxy"), "raw_path": scope["raw_path"].removeprefix(b"/behind/proxy")}
+            short = {
+                "path": scope["path"].removeprefix("/behind/proxy"),
+                "raw_path": scope["raw_path"].removeprefix(b"/behind/proxy"),
+            }
             return await application({**scope, **short}, receive, send)
         return await _alive(receive, send)
 

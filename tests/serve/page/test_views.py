@@ -33,7 +33,9 @@ def test_compare_around_an_item(visit, built):
     page = visit(f"#/compare?about=item&of={item}")
     expect(page.locator(".told")).to_contain_text("found by both")
     for place, mine in zip(("left", "right"), expected, strict=True):
-        assert page.locator(f".side-{place} .side-hit").evaluate_all("rows => rows.map((row) => row.dataset.item)") == mine
+        assert (
+            page.locator(f".side-{place} .side-hit").evaluate_all("rows => rows.map((row) => row.dataset.item)") == mine
+        )
 
 
 @pytest.fixture
@@ -136,9 +138,13 @@ def test_the_gallery_filters_and_tells_three_places(visit, gallery):
     claim = next(row for row in gallery if row["slug"] == "an-old-one")["finding"]["claims"][0]
     row = page.get_by_role("row", name=re.compile(re.escape(claim["text"])))
     told = row.get_by_role("cell").all_inner_texts()
-    assert [text.split("\n")[0] for text in told] == [claim["places"][place]["verdict"] for place in ("positive", "null", "real")]
+    assert [text.split("\n")[0] for text in told] == [
+        claim["places"][place]["verdict"] for place in ("positive", "null", "real")
+    ]
     page.get_by_role("searchbox", name="Only systems with").fill("no such thing anywhere")
     page.get_by_role("button", name="Show all").click()
     expect(page.locator(".told")).to_have_text(f"{len(gallery)} systems")
-    page.get_by_role("group", name="Only systems in this state").get_by_role("button", name=re.compile("not built$")).click()
+    page.get_by_role("group", name="Only systems in this state").get_by_role(
+        "button", name=re.compile("not built$")
+    ).click()
     expect(page.locator(".system")).to_have_count(sum(row["state"] == "not built" for row in gallery))
