@@ -165,6 +165,7 @@ class Served:
         """Use `open`."""
         self.name, self.path, self.options = name, path, options
         self._now = generation
+        self.together: Callable[[int], object] | None = None  # told how many questions one run answers
         self._count = ChangeCount(path)
         self._seen = 0  # the count at which `_now` had followed everything
         self._reads = Pool(
@@ -274,11 +275,15 @@ class Served:
         return await self._reads.run(run)
 
     def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = _searched(space, [question for question, _ in asked])
             return [_made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
 
     def _answer_recommendations(self, asked: list[tuple[RecommendQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = _recommended(space, [question for question, _ in asked])
             made = []
