@@ -4,7 +4,7 @@
 store.json             what kind of folder this is, its format, the columns of items
 LOCK                   held by the writer; names its process
 commits/00000017.json  the state after write 17: {"version", "tables": {name: table version}, "meta": {key: version}, ...}
-commits/00000017.<table>@<version>.arrow   what that write appended to a table, where it is little: a copy for readers who
+appended/00000017.<table>@<version>.arrow   what write 17 appended to a table, where it is little: a copy for readers who
                        follow, so that they need not ask the engine; without it, or where it is damaged, they do
 meta/<key>.<n>.json    a meta value as written by commit n
 ```
@@ -136,8 +136,8 @@ class CommitLog:
         for version in self.versions():
             if version not in keep:
                 self._file(version).unlink(missing_ok=True)
-        for file in self.folder.glob("*.arrow"):
-            if int(file.name.partition(".")[0]) not in keep:
+        for file in (self.path / "appended").glob("*.arrow"):
+            if int(file.name.partition(".")[0]) < max(keep, default=0) - MOST_FOLLOWED:
                 file.unlink(missing_ok=True)
         for file in (self.path / "meta").iterdir():
             if file.name not in named:
@@ -150,6 +150,7 @@ class CommitLog:
             writer.write_table(entries)
         content = sink.getvalue().to_pybytes()
         place = self._appended_file(version, table, table_version)
+        place.parent.mkdir(exist_ok=True)
         place.write_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
 
     def appended(self, since: int, until: Commit, table: str) -> list[pa.Table] | None:
@@ -172,7 +173,7 @@ class CommitLog:
         return found
 
     def _appended_file(self, version: int, table: str, table_version: int) -> Path:
-        return self.folder / f"{version:08d}.{table}@{table_version}.arrow"
+        return self.path / "appended" / f"{version:08d}.{table}@{table_version}.arrow"
 
     def write_meta(self, key: str, version: int, value: Any) -> None:
         """Write what commit `version` will name as the value of `key`."""
