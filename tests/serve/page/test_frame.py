@@ -8,8 +8,8 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 VIEWS = {
-    "search": ("#/search?q=lantern", ".hits:not(.waiting)"),
-    "recommend": ("#/recommend", ".hits:not(.waiting)"),
+    "search": ("#/search?q=lantern", ".view-search .hits:not(.waiting)"),
+    "recommend": ("#/recommend", ".view-recommend .hits:not(.waiting)"),
     "compare": ("#/compare?q=lantern", ".sides"),
     "map": ("#/map", ".legend-item"),
     "report": ("#/report", ".whiskers"),

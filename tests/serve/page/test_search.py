@@ -190,3 +190,17 @@ def test_filter_texts_are_read_and_written_without_loss(visit, site):
         assert str(parse_where(back)) == str(parse_where(text)), back
     added = "async (text) => { const w = await import('./static/where.js'); return w.write(w.withClause(w.parse(text), 'n', {kind: 'in', column: 'n', values: [\"it's\", 'b']})); }"
     assert page.evaluate(added, "a = 1 or b = 2") == "(a = 1 or b = 2) and n in ('it''s', 'b')"
+
+
+def test_a_rule_says_what_it_did(visit, serve, built, tmp_path):
+    from itemspace.serve.app import Application
+    from itemspace.serve.config import ServeConfig
+
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rules]]\nname = "kettle of the week"\naction = "pin"\nitems = ["X1"]\ncontains = "lantern"\n')
+    config = ServeConfig.parse({"spaces": {"shop": built}, "rules": {"shop": str(rules)}, "logs": {"format": "off"}})
+    page = visit("#/search?q=lantern", at=serve(Application(config)))
+    expect(page.locator(HITS).first.locator(".hit-title")).to_contain_text("harmless kettle")
+    expect(page.locator(HITS).first.locator(".ruled")).to_contain_text("kettle of the week")
+    expect(page.locator(".notes")).to_contain_text("kettle of the week")
+    assert page.locator(".ruled").count() == 1

@@ -94,7 +94,7 @@ export function mount(root, ctx, params) {
   function paint() {
     const style = getComputedStyle(document.documentElement);
     const named = (name) => style.getPropertyValue(name).trim();
-    view.paint(data ? data.names.map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)) : [], named("--ink"), named("--surface"));
+    view.paint((data?.names ?? []).map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)), named("--ink"), named("--surface"));
   }
 
   function over(row, x, y) {
@@ -155,11 +155,12 @@ export function mount(root, ctx, params) {
         h("td", null, data.names[data.group[row]]), h("td", { class: "mono faint" }, data.points.item[row]))))));
   }
 
-  const themed = () => { if (data) paint(); };
+  const themed = () => paint();
   const liked = (event) => mark(state.item, event.detail);
   document.addEventListener("themechange", themed);
   document.addEventListener("similar", liked);
   swap();
+  paint();
   ask();
   return {
     update(now) {

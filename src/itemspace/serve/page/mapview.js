@@ -135,8 +135,9 @@ export class MapView {
 
   draw() {
     const { pen, canvas, ratio, pixels } = this;
-    if (!this.colors || !this.scale || !ratio) return;
+    if (!this.colors || !ratio) return;
     pixels.fill(this.ground);
+    if (!this.scale) return pen.putImageData(this.image, 0, 0);
     const r = this.radius * ratio;
     if (this.disc?.r !== r) this.disc = disc(r);
     const [scale, tx, ty] = [this.scale * ratio, this.tx * ratio, this.ty * ratio];

@@ -50,6 +50,11 @@ function marked(text, query) {
   });
 }
 
+/** What merchandising rules did to a hit. */
+function ruled(lines) {
+  return lines?.length ? h("p", { class: "ruled" }, `rule: ${lines.join("; ")}`) : null;
+}
+
 /** One answer as a list row. actions: buttons; below: what hangs under the facts. */
 export function row(ctx, hit, { query = "", actions = [], below = null, rank = hit.rank } = {}) {
   const { space } = ctx;
@@ -62,6 +67,7 @@ export function row(ctx, hit, { query = "", actions = [], below = null, rank = h
       h("h3", { class: "hit-title" }, h("a", { href: ctx.itemHref(hit.item) }, marked(title, query))),
       snippet ? h("p", { class: "hit-snippet" }, snippet) : null,
       facts(space, hit.item, hit.fields, hit.variants),
+      ruled(hit.because?.rules),
       below),
     actions.length ? h("div", { class: "hit-actions" }, actions) : null);
 }

@@ -71,7 +71,7 @@ async function asked(ctx, state, columns, offset, signal) {
   const [answer, ...counted] = await Promise.all([
     calls.search({
       query: state.q, k: PAGE, offset, where: state.where, by: blank ? "" : state.by, facets: offset ? undefined : columns,
-      sort: state.sort ? [state.sort] : undefined, group_by: state.per, columns: wanted(space),
+      sort: state.sort ? [state.sort] : undefined, group_by: state.per, columns: wanted(space), explain: true,
     }, signal),
     ...own.map((name) => calls.facets({ query: state.q, where: without(clauses, name), facets: [name] }, signal).catch((error) => {
       if (error.name === "AbortError") throw error;
@@ -183,7 +183,7 @@ function found(ctx, hit, state, rank) {
   const why = opener("Why", title, async () => {
     if (!asked) return [h("p", { class: "faint" }, "Nothing was asked: items are listed by how often they were chosen.")];
     const answer = await ctx.calls.explain({ item: hit.item, query: asked });
-    return whyFound(answer, hit);
+    return whyFound(answer);
   });
   return row(ctx, hit, { query: asked, rank, actions: [why.button, ctx.space.recommends ? adder(ctx, hit.item, title) : null].filter(Boolean), below: why.panel });
 }
