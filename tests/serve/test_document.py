@@ -41,9 +41,14 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
-@pytest.mark.parametrize(
-    "model", [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Asked)]
-)
+MODELS = [
+    model
+    for model in (*vars(models).values(), *vars(answers).values())
+    if isinstance(model, type) and issubclass(model, (models.Asked, answers.Answer))
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_examples_are_what_they_exemplify(model):
     for example in (model.model_config.get("json_schema_extra") or {}).get("examples", ()):
         model.model_validate_json(json.dumps(example))

@@ -285,6 +285,25 @@ class TestAbout:
         told = client.get(f"{SHOP}/report").json()["reports"]
         assert told["filtered search"]["measures"][0]["value"] == 0.5
 
+    @pytest.mark.parametrize("prefix", ["wat", "boots le", "Tent", "zzzz", ""])
+    def test_autocomplete(self, client, library, prefix):
+        said = [{"text": one.text, "kind": one.kind, "item": one.item} for one in library.suggest(prefix, k=5)]
+        assert post(client, f"{SHOP}/autocomplete", prefix=prefix, k=5)["suggestions"] == said
+        assert client.get(f"{SHOP}/autocomplete", params={"prefix": prefix, "k": 5}).json()["suggestions"] == said
+
+    def test_the_map(self, client, library):
+        told = client.get(f"{SHOP}/map", params={"color": "category"}).json()
+        points = told["points"]
+        made = library.map(color="category")
+        assert len({len(part) for part in points.values()}) == 1
+        assert points["item"] == made.ids
+        assert points["x"] == pytest.approx(made.x.tolist())
+        named = [told["colors"][color] for color in points["color"]]
+        column = library.catalog.column("category").take(made.rows).to_pylist()
+        assert all(name in (value, "other") for name, value in zip(named, column, strict=True))
+        assert set(client.get(f"{SHOP}/map").json()["points"]["color"]) == {-1}
+        assert client.get(f"{SHOP}/map?color=colour").status_code == 422
+
     def test_reload_without_a_newer_generation(self, client):
         told = client.post(f"{SHOP}/reload").json()
         assert told["reloaded"] is False

@@ -111,6 +111,7 @@ def test_counters(serving, built):
     assert values["itemspace_refused_total", ("type", "bad_filter")] == 1
     assert values["itemspace_request_seconds_count", search] == 2
     assert values["itemspace_batch_size_sum", ("route", "/v1/spaces/{space}/search/batch")] == 3
+    assert values["itemspace_answered_together_sum", ("space", "shop")] == 2
     assert values["itemspace_space_items", ("space", "shop")] == 300
     assert values["itemspace_in_flight",] == 1  # the one that asks
     assert "no/such" not in answer.text

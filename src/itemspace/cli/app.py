@@ -9,6 +9,7 @@ import typer
 
 from itemspace._version import __version__
 from itemspace.cli.ask import explain, recommend, search, similar, suggest
+from itemspace.cli.keys import new_key
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
@@ -81,6 +82,7 @@ for verb in (
     serve,
 ):
     app.command()(verb)
+app.command("new-key")(new_key)
 
 
 def _version(value: bool) -> None:

@@ -16,7 +16,6 @@ from itemspace.serve.errors import Refusal
 from itemspace.serve.served import Served
 from itemspace.serve.table import Call, Raw
 from itemspace.space import Space
-from itemspace.space.reports import kept_reports
 
 MOST_FACETS = {"category": 8, "list": 2, "boolean": 2, "number": 3}
 """How many columns of a kind are offered to count by, of those that can be; in this order."""
@@ -93,7 +92,7 @@ async def map_(call: Call) -> dict[str, Any]:
 
 
 async def report(call: Call) -> dict[str, Any]:
-    reports = await asyncio.to_thread(kept_reports, call.space.path)
+    reports = await call.space.ask(lambda space: space.last_report())
     if not reports:
         hint = f"Make one: itemspace evaluate {call.space.path.name}"
         raise Refusal(404, "no_report", f"nothing has been measured of `{call.space.name}` yet. {hint}")

@@ -118,6 +118,8 @@ class Application:
         except BaseException:
             await spaces.close()
             raise
+        for served in spaces:
+            self.metrics.follow(served)
         self._spaces = spaces
 
     async def stop(self) -> None:

@@ -60,6 +60,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: M
     if answer is not None and answer.get("properties"):
         yield f"<p>{escape(operation['responses']['200']['description'])}</p>"
         yield from _table("Answer", answer["properties"], ())
+        for example in answer.get("examples", ()):
+            yield f"<pre>{escape(json.dumps(example, indent=1, ensure_ascii=False))}</pre>"
     errors = [status for status in operation["responses"] if status != "200"]
     responses = document["components"]["responses"]
     yield "<table><tr><th>Refused with</th><th></th></tr>"

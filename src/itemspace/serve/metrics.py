@@ -34,6 +34,9 @@ class Metrics:
             "itemspace_batch_size", "Queries, users, items or events per batch.", ("route",), buckets=SIZES, **of
         )
         spaces = ("space",)
+        self._together = Histogram(
+            "itemspace_answered_together", "Questions answered in one run.", spaces, buckets=SIZES, **of
+        )
         self._version = Gauge("itemspace_space_version", "What answers.", spaces, multiprocess_mode="mostrecent", **of)
         self._items = Gauge(
             "itemspace_space_items", "Items that there are.", spaces, multiprocess_mode="mostrecent", **of
@@ -57,6 +60,10 @@ class Metrics:
         found[1].observe(seconds)
         if refused is not None:
             self._refused.labels(refused).inc()
+
+    def follow(self, served: Served) -> None:
+        """Count how many questions a Space answers together."""
+        served.together = self._together.labels(served.name).observe
 
     def waiting(self, served: Served) -> None:
         """Note how many reads of a Space wait in this process."""

@@ -14,9 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from itemspace.core.errors import RecipeError
 from itemspace.core.extras import require
@@ -70,6 +72,7 @@ class Supervisor:
     _sockets: list[socket.socket] = field(default_factory=list)
     _slots: list[_Slot] = field(default_factory=list)
     _asked: int = 0
+    _counters: Path = Path()
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Returns the exit status: 0 when everything under way was answered.
@@ -84,7 +87,8 @@ class Supervisor:
         Keys.of(self.config).check_bind(self.config)
         self._sockets = listening(self.config.host, self.config.port)
         self._slots = [_Slot() for _ in range(self.config.workers)]
-        with _signals(self._ask_to_end) as woken:
+        with _signals(self._ask_to_end) as woken, tempfile.TemporaryDirectory(prefix="itemspace-serve-") as counters:
+            self._counters = Path(counters)
             try:
                 return self._run(woken)
             finally:
@@ -146,7 +150,7 @@ class Supervisor:
             [sys.executable, "-m", "itemspace.serve.workers"],
             stdin=subprocess.PIPE,
             pass_fds=[*numbers, speak],
-            env=worker_environment(self.config.workers),
+            env=worker_environment(self.config.workers) | {"PROMETHEUS_MULTIPROC_DIR": str(self._counters)},
         )
         os.close(speak)
         assert slot.process.stdin is not None
@@ -171,6 +175,8 @@ class Supervisor:
         if slot.process is not None and slot.process.stdin is not None:
             with contextlib.suppress(OSError):
                 slot.process.stdin.close()
+            for gauge in self._counters.glob(f"gauge_live*_{slot.process.pid}.db"):
+                gauge.unlink(missing_ok=True)  # what it had at work died with it; what it counted stays
         slot.process, slot.pipe, slot.ready = None, None, False
 
     def _wait(self, woken: int) -> None:

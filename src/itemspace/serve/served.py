@@ -165,6 +165,7 @@ class Served:
         """Use `open`."""
         self.name, self.path, self.options = name, path, options
         self._now = generation
+        self.together: Callable[[int], object] | None = None  # told how many questions one run answers
         self._count = ChangeCount(path)
         self._seen = 0  # the count at which `_now` had followed everything
         self._reads = Pool(
@@ -274,11 +275,15 @@ class Served:
         return await self._reads.run(run)
 
     def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = _searched(space, [question for question, _ in asked])
             return [_made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
 
     def _answer_recommendations(self, asked: list[tuple[RecommendQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = _recommended(space, [question for question, _ in asked])
             made = []
@@ -311,17 +316,23 @@ class Served:
         self._take_new_generation()
         try:
             with self._reading() as space, space.writing(wait_s=self.options.change_timeout_s / 2):
+                before, version = self._count.value, space.version
                 count = call(space)
-                version = space.version
+                if space.version != version:
+                    # Nobody else writes meanwhile, and a change follows all that were before it.
+                    now = self._count.bump()
+                    if now == before + 1 and current_mark(self.path) == self._now.mark:
+                        self._seen = now
+                return count, space.version
         except InUseError as error:
             raise Overloaded(str(error), retry_after=1.0) from None
-        self._count.bump()
-        return count, version
 
     # Following
 
     async def _fresh(self) -> None:
         """Wait until what answers has everything that was acknowledged by now."""
+        if self._closed:
+            raise Closing
         if self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         due = self._count.value

@@ -24,6 +24,7 @@ from itemspace.core.config import load_object
 from itemspace.core.errors import ItemspaceError
 from itemspace.serve.batching import CLIENT_GONE
 from itemspace.serve.config import ServeConfig
+from itemspace.serve.logs import configure
 from itemspace.serve.plan import Plan
 
 FAILED = 3
@@ -113,6 +114,7 @@ def main() -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         config = ServeConfig.parse(plan.config)
+        configure(config.logs.format)
         systems = None if plan.systems is None else load_object(plan.systems)
         ending = Ending(load_object(plan.app)(config, systems=systems))
     except ItemspaceError as error:
