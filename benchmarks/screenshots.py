@@ -151,17 +151,24 @@ def take(browser: Any, home: str, shot: Shot, scale: float) -> bytes:
 
 
 def compressed(png: bytes, colors: int) -> bytes:
-    """The picture in its most frequent colors as they are (every flat color of the page is among them), others as the nearest."""
+    """The picture in few colors: half of them the most frequent as they are (the flat colors of the page), the others those
+    that were farthest from all kept so far (small marks in a color of their own). Every pixel takes the nearest."""
     from PIL import Image
 
     rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
     packed = rgb.astype(np.int64) @ np.array([65_536, 256, 1])
     found, place, count = np.unique(packed, return_inverse=True, return_counts=True)
     parts = found[:, None] // np.array([65_536, 256, 1]) % 256
-    kept = parts[np.argsort(-count, kind="stable")[:colors]]
-    nearest = ((parts[:, None, :] - kept[None]) ** 2).sum(2).argmin(1)
+    chosen = np.argsort(-count, kind="stable")[: colors // 2].tolist()
+    far = np.full(len(parts), np.inf)
+    nearest = np.zeros(len(parts), np.int64)
+    for at in range(min(colors, len(parts))):
+        if at >= len(chosen):
+            chosen.append(int((far * np.sqrt(count)).argmax()))
+        off = ((parts - parts[chosen[at]]) ** 2).sum(1)
+        nearest, far = np.where(off < far, at, nearest), np.minimum(off, far)
     picture = Image.fromarray(nearest[place].reshape(packed.shape).astype(np.uint8), "P")
-    picture.putpalette(kept.astype(np.uint8).tobytes())
+    picture.putpalette(parts[chosen].astype(np.uint8).tobytes())
     out = io.BytesIO()
     picture.save(out, "PNG", optimize=True)
     return out.getvalue()
