@@ -30,5 +30,6 @@ export function whiskers(rows, [low, high], about, axis = true) {
         h("span", { class: "w-value" }, metric(row.value),
           sure ? h("span", { class: "sr-only" }, `, 95% interval ${metric(row.low)} to ${metric(row.high)}`) : null));
     })),
-    !axis ? null : h("div", { class: "w-axis", "aria-hidden": "true" }, h("span"), h("span", { class: "w-ends" }, h("span", null, metric(low, 2)), h("span", null, metric(high, 2))), h("span")));
+    !axis ? null : h("div", { class: "w-axis", "aria-hidden": "true" }, 
+      h("span"), h("span", { class: "w-ends" }, h("span", null, metric(low, 2)), h("span", null, metric(high, 2))), h("span")));
 }

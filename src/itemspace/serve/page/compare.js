@@ -3,7 +3,7 @@
 import { Latest } from "./api.js";
 import { combobox } from "./combobox.js";
 import { debounced, fill, h, s, segmented } from "./dom.js";
-import { plural, took } from "./format.js";
+import { took } from "./format.js";
 import { choice, empty, facts, failure, placeholder, titleOf, wanted } from "./parts.js";
 
 const K = 15;
@@ -71,7 +71,10 @@ function one({ calls, space }, state, by, signal) {
 
 function frame(root, ctx, state, change) {
   const { space } = ctx;
-  const query = h("input", { type: "search", class: "wide", value: state.q, placeholder: "A query for both sides", "aria-label": "Query", data: { slash: "" }, maxlength: 2000, on: { input: () => change({ q: query.value }, true) } });
+  const query = h("input", {
+    type: "search", class: "wide", value: state.q, placeholder: "A query for both sides", "aria-label": "Query", maxlength: 2000,
+    data: { slash: "" }, on: { input: () => change({ q: query.value }, true) },
+  });
   const item = h("input", { type: "search", class: "wide", value: state.of, placeholder: "Find the item to compare around", "aria-label": "Item" });
   const box = combobox(item, {
     label: "Items",
@@ -102,7 +105,10 @@ function frame(root, ctx, state, change) {
     },
     wanting(now) {
       told.textContent = "";
-      if (!now.left) return fill(results, empty("Nothing to compare", "This Space has one representation, or none for this. Build it with a text encoder and with interactions to have several."));
+      if (!now.left) {
+        return fill(results, empty("Nothing to compare", "This Space has one representation, or none for this.",
+          "Build it with a text encoder and with interactions to have several."));
+      }
       fill(results, empty(now.about === "item" ? "Choose an item" : "Type a query", now.about === "item"
         ? `Both sides then show what is like it, by ${now.left} and by ${now.right}.`
         : `Both sides then answer it, by ${now.left} and by ${now.right}. Items found by both are joined by a line.`));
@@ -112,7 +118,8 @@ function frame(root, ctx, state, change) {
       const shared = [...a.keys()].filter((name) => b.has(name));
       const size = Math.max(a.size, b.size);
       const moved = shared.reduce((sum, name) => sum + Math.abs(a.get(name) - b.get(name)), 0);
-      told.textContent = size === 0 ? "" : `${shared.length} of ${size} found by both${shared.length ? `; a shared item moves ${(moved / shared.length).toFixed(1)} places on average` : ""}.`;
+      const far = shared.length ? `; a shared item moves ${(moved / shared.length).toFixed(1)} places on average` : "";
+      told.textContent = size === 0 ? "" : `${shared.length} of ${size} found by both${far}.`;
       if (!size) return fill(results, empty("Nothing matches", "Neither side finds an item. Try other words."));
       const wires = s("svg", { class: "wires", "aria-hidden": "true" });
       const columns = h("div", { class: "sides" },
@@ -131,21 +138,22 @@ function frame(root, ctx, state, change) {
 function side(ctx, name, answer, other, otherName, place) {
   const rows = answer.hits.map((hit, i) => {
     const there = other.get(hit.item);
+    const step = there > i + 1 ? `${there - i - 1} down` : `${i + 1 - there} up`;
     const move = there === undefined ? h("span", { class: "move only" }, `not in ${otherName}`)
       : there === i + 1 ? h("span", { class: "move same" }, `also #${there}`)
-        : h("span", { class: "move both" }, `#${there} in ${otherName} `, h("span", { class: "step" }, there > i + 1 ? `· ${there - i - 1} down` : `· ${i + 1 - there} up`));
+        : h("span", { class: "move both" }, `#${there} in ${otherName} `, h("span", { class: "step" }, `· ${step}`));
     return h("li", { class: there === undefined ? "side-hit alone" : "side-hit shared", data: { item: hit.item } },
       h("span", { class: "hit-rank", "aria-hidden": "true" }, i + 1),
       h("div", { class: "hit-main" }, h("h3", { class: "hit-title" }, h("a", { href: ctx.itemHref(hit.item) }, titleOf(ctx.space, hit.item, hit.fields))),
         facts(ctx.space, hit.item, hit.fields), move));
   });
   return h("section", { class: `side side-${place}`, "aria-label": `${place}: ${name}` },
-    h("div", { class: "row between side-head" }, h("h2", null, name), h("span", { class: "faint" }, answer.took_ms === undefined ? plural(rows.length, "item") : took(answer.took_ms))),
+    h("div", { class: "row between side-head" }, h("h2", null, name), h("span", { class: "faint" }, took(answer.took_ms))),
     rows.length ? h("ol", null, rows) : h("p", { class: "faint" }, "Finds nothing for this."));
 }
 
 function light(columns, item) {
-  for (const element of columns.querySelectorAll("[data-item]")) element.classList.toggle("lit", item !== null && item !== undefined && element.dataset.item === item);
+  for (const element of columns.querySelectorAll("[data-item]")) element.classList.toggle("lit", element.dataset.item === item);
 }
 
 /** A line between the two places of every shared item. */

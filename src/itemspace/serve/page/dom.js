@@ -28,6 +28,11 @@ export function h(tag, props, ...children) {
   return made(document.createElement(tag), props, children);
 }
 
+/** A button that does something. */
+export function button(text, click, props = {}) {
+  return h("button", { type: "button", ...props, on: { click } }, text);
+}
+
 /** The same for SVG. */
 export function s(tag, props, ...children) {
   return made(document.createElementNS(SVG, tag), props, children);

@@ -153,7 +153,10 @@ function ranges(name, kind, open, now, act) {
         if (document.activeElement !== input) input.value = value ?? "";
       }
       mark.hidden = mine === null;
-      if (facet) rows = facet.map((entry) => ({ ...entry, clause: clauseOf(parse(entry.where ?? entry.value), name) })).filter((row) => row.clause?.kind === "range");
+      if (facet) {
+        rows = facet.map((entry) => ({ ...entry, clause: clauseOf(parse(entry.where), name) }))
+          .filter((row) => row.clause?.kind === "range");
+      }
       const peak = Math.max(1, ...rows.map((row) => row.count));
       most = Math.max(most, rows.length);
       list.style.setProperty("--rows", String(most));

@@ -1,7 +1,7 @@
 // Every published system of the field: where it stands, and the verdict on each of its claims in three places.
 
 import { Latest } from "./api.js";
-import { debounced, fill, h, link } from "./dom.js";
+import { button, debounced, fill, h, link } from "./dom.js";
 import { count, metric, words } from "./format.js";
 import { choice, empty, failure } from "./parts.js";
 
@@ -14,13 +14,18 @@ export function mount(root, ctx, params) {
   const state = Object.fromEntries(KEYS.map((key) => [key, params.get(key) ?? ""]));
   let open = params.get("open");
   let rows = [];
-  const find = h("input", { type: "search", class: "wide", value: state.q, placeholder: "Name, title, claim or family", "aria-label": "Only systems with", data: { slash: "" }, on: { input: () => { state.q = find.value; soon(); } } });
+  const find = h("input", {
+    type: "search", class: "wide", value: state.q, placeholder: "Name, title, claim or family", "aria-label": "Only systems with",
+    data: { slash: "" }, on: { input: () => { state.q = find.value; soon(); } },
+  });
   const picks = h("div", { class: "row tools" });
   const told = h("p", { class: "told", role: "status" }, "Loading…");
   const summary = h("div", { class: "states", role: "group", "aria-label": "Only systems in this state" });
   const list = h("div", { class: "systems" });
   root.append(h("h1", null, "Gallery"), h("p", { class: "lead-in" },
-    "Published systems, built from the same parts. A verdict is computed from values per seed against a least effect stated beforehand; a comparison must hold where it has to (positive world), fail where it has to (null world), and then counts on real data, whichever way it comes out."),
+    "Published systems, built from the same parts. A verdict is computed from values per seed against a least effect stated "
+    + "beforehand; a comparison must hold where it has to (positive world), fail where it has to (null world), and then counts "
+    + "on real data, whichever way it comes out."),
   summary, h("div", { class: "row between bar" }, h("div", { class: "ask-box small-ask" }, find), picks), told, list);
   const soon = debounced(() => draw(), 100);
 
@@ -45,10 +50,12 @@ export function mount(root, ctx, params) {
     drawStates(bare);
     const shown = bare.filter((row) => !state.state || row.state === state.state);
     const families = [...new Set(rows.map((row) => row.family))].sort();
-    fill(picks, choice("Family", [{ value: "", text: "all" }, ...families.map((value) => ({ value, text: words(value) }))], state.family, (family) => set({ family })));
+    const options = [{ value: "", text: "all" }, ...families.map((value) => ({ value, text: words(value) }))];
+    fill(picks, choice("Family", options, state.family, (family) => set({ family })));
     told.textContent = shown.length === rows.length ? `${count(rows.length)} systems` : `${count(shown.length)} of ${count(rows.length)} systems`;
     if (!shown.length) {
-      fill(list, rows.length ? empty("No system matches", h("div", { class: "row" }, h("button", { type: "button", class: "strong", on: { click: () => { find.value = ""; set({ q: "", family: "", state: "" }); } } }, "Show all")))
+      const every = () => { find.value = ""; set({ q: "", family: "", state: "" }); };
+      fill(list, rows.length ? empty("No system matches", button("Show all", every, { class: "strong" }))
         : empty("No systems are listed", "This server was started without the gallery."));
       return;
     }
@@ -60,8 +67,9 @@ export function mount(root, ctx, params) {
     const names = ORDER.filter((name) => rows.some((row) => row.state === name));
     fill(summary, ["", ...names].map((name) => {
       const size = name ? bare.filter((row) => row.state === name).length : bare.length;
-      return h("button", { type: "button", class: "state-pick", "aria-pressed": String(state.state === name), data: { state: name }, on: { click: () => set({ state: name }) } },
-        h("strong", null, count(size)), h("span", null, name || "all"));
+      return button([h("strong", null, count(size)), h("span", null, name || "all")], () => set({ state: name }), {
+        class: "state-pick", "aria-pressed": String(state.state === name), data: { state: name },
+      });
     }));
     if (focused !== null) summary.querySelector(`[data-state="${focused}"]`)?.focus();
   }
@@ -93,13 +101,17 @@ function ranked(rows) {
 function system(row, open, toggled) {
   const claims = row.finding?.claims ?? [];
   const head = [
-    h("span", { class: "sys-name" }, row.title, h("span", { class: "sys-about" }, h("span", { class: "mono" }, row.slug), " · ", words(row.family), row.finding?.year ? ` · ${row.finding.year}` : "")),
+    h("span", { class: "sys-name" }, row.title, h("span", { class: "sys-about" },
+      h("span", { class: "mono" }, row.slug), " · ", words(row.family), row.finding?.year ? ` · ${row.finding.year}` : "")),
     h("span", { class: "sys-verdicts" }, tally(claims, row.verdicts)),
     h("span", { class: `badge ${row.state.split(/[ ,]/)[0]}` }, row.state)];
-  if (!claims.length) return h("li", { class: "system" }, h("div", { class: "sys-head" }, head), row.source ? h("p", { class: "sys-source" }, source(row.source)) : null);
+  if (!claims.length) return h("li", { class: "system" }, h("div", { class: "sys-head" }, head), source(row));
   const body = h("div", { class: "sys-body" });
-  const details = h("details", { on: { toggle: () => { if (details.open && !body.hasChildNodes()) fill(body, measured(row)); if (details.open !== open) { open = details.open; toggled(open); } } } },
-    h("summary", { class: "sys-head" }, head), body);
+  const moved = () => {
+    if (details.open && !body.hasChildNodes()) fill(body, measured(row));
+    if (details.open !== open) { open = details.open; toggled(open); }
+  };
+  const details = h("details", { on: { toggle: moved } }, h("summary", { class: "sys-head" }, head), body);
   if (open) { fill(body, measured(row)); details.open = true; }
   return h("li", { class: "system" }, details);
 }
@@ -121,20 +133,23 @@ function measured(row) {
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Claims of ${row.slug}` }, h("table", { class: "claims" },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "Claim"), PLACES.map(([, name]) => h("th", { scope: "col" }, name)))),
       h("tbody", null, finding.claims.map((claim) => h("tr", null,
-        h("th", { scope: "row" }, claim.text, h("span", { class: "faint bar-asked" }, claim.bar), claim.state && claim.state !== "result" ? h("span", { class: "bar-asked" }, claim.state) : null),
+        h("th", { scope: "row" }, claim.text, h("span", { class: "faint bar-asked" }, claim.bar),
+          claim.state !== "result" ? h("span", { class: "bar-asked" }, claim.state) : null),
         PLACES.map(([place]) => h("td", null, verdict(claim.places?.[place])))))))),
     h("p", { class: "faint" }, [finding.measured ? `Measured ${finding.measured}` : null, finding.code ? `code ${finding.code}` : null,
       finding.hardware?.processor ? `${finding.hardware.processor}, ${finding.hardware.cores} cores` : null].filter(Boolean).join("; "), ". "),
-    row.source ? h("p", { class: "sys-source" }, source(row.source)) : null,
+    source(row),
   ];
 }
 
 function verdict(found) {
   if (!found) return h("span", { class: "faint" }, "–");
-  const range = Number.isFinite(found.mean) ? `${metric(found.mean)}${Number.isFinite(found.low) && found.low !== found.high ? `, ${metric(found.low)} to ${metric(found.high)}` : ""}` : null;
-  return [h("span", { class: `verdict ${kind(found.verdict)}` }, found.verdict), range ? h("span", { class: "faint range-told" }, range) : null, found.why ? h("span", { class: "faint range-told" }, found.why) : null];
+  const wide = Number.isFinite(found.low) && found.low !== found.high ? `, ${metric(found.low)} to ${metric(found.high)}` : "";
+  const more = [Number.isFinite(found.mean) ? metric(found.mean) + wide : null, found.why].filter(Boolean);
+  return [h("span", { class: `verdict ${kind(found.verdict)}` }, found.verdict),
+    more.map((text) => h("span", { class: "faint range-told" }, text))];
 }
 
-function source(at) {
-  return ["Source: ", typeof at === "string" ? link(at) : at.url ? link(at.url, at.path) : link(at.path)];
+function source(row) {
+  return row.source ? h("p", { class: "sys-source" }, "Source: ", link(row.source)) : null;
 }

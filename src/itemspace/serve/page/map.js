@@ -1,7 +1,7 @@
 // The catalogue as a map: near items are alike. Colors from a category; the same items as a table for who cannot use a map.
 
 import { Latest } from "./api.js";
-import { fill, h, segmented } from "./dom.js";
+import { button, fill, h, segmented } from "./dom.js";
 import { clip, count, plural, words } from "./format.js";
 import { MapView } from "./mapview.js";
 import { choice, empty, failure } from "./parts.js";
@@ -15,7 +15,8 @@ export function mount(root, ctx, params) {
   const { space } = ctx;
   const columns = space.columns.filter(({ kind }) => kind === "category").map(({ name }) => name);
   const first = space.shown.find((name) => columns.includes(name)) ?? columns[0] ?? "";
-  const state = { color: columns.includes(params.get("color")) ? params.get("color") : first, as: params.get("as") === "table" ? "table" : "map", item: params.get("item") };
+  const colorOf = (now) => (columns.includes(now.get("color")) ? now.get("color") : first);
+  const state = { color: colorOf(params), as: params.get("as") === "table" ? "table" : "map", item: params.get("item") };
   const latest = new Latest();
   let data = null;
   let again = 0;
@@ -40,10 +41,11 @@ export function mount(root, ctx, params) {
   const view = new MapView(canvas, { over, pick: (row) => ctx.show(data.points.item[row]) });
   root.append(h("h1", { class: "sr-only" }, `Map of ${space.name}`),
     h("div", { class: "row between bar" }, told, h("div", { class: "row tools" },
-      columns.length > 1 ? choice("Color by", columns.map((value) => ({ value, text: words(value) })), state.color, (color) => { state.color = color; ask(); }) : null,
+      columns.length > 1 ? choice("Color by", columns.map((value) => ({ value, text: words(value) })), state.color, recolor) : null,
       segmented("Show as", [{ value: "map", text: "Map" }, { value: "table", text: "Table" }], state.as, (as) => { state.as = as; note(); swap(); }))),
     message, body, table,
-    h("p", { class: "faint keys", id: "map-keys" }, "Drag or use arrow keys to move, scroll or + and − to zoom, 0 to see everything; Enter opens the item in the middle. ", made));
+    h("p", { class: "faint keys", id: "map-keys" }, "Drag or use arrow keys to move, scroll or + and − to zoom, 0 to see everything; ",
+      "Enter opens the item in the middle. ", made));
 
   const note = () => ctx.note({ color: state.color === first ? "" : state.color, as: state.as === "map" ? "" : state.as, item: state.item });
 
@@ -53,6 +55,11 @@ export function mount(root, ctx, params) {
     root.querySelector(".keys").hidden = body.hidden;
     if (data && !table.hidden) drawTable();
     if (data && !body.hidden) view.resize();
+  }
+
+  function recolor(color) {
+    state.color = color;
+    ask();
   }
 
   /** A map is made when it is first asked for, which may take longer than one request: then it is asked for again. */
@@ -122,8 +129,8 @@ export function mount(root, ctx, params) {
     }, h("span", { class: "swatch", css: { background: data.rest === i ? "var(--c-rest)" : `var(--c${i % COLORS})` } }),
     h("span", { class: "legend-name" }, name), h("span", { class: "check-count" }, count(data.sizes[i])))),
     h("div", { class: "row" },
-      h("button", { type: "button", class: "small quiet", disabled: !hidden.size, on: { click: () => drawLegend(new Set()) } }, "Show all"),
-      h("button", { type: "button", class: "small quiet", disabled: hidden.size === data.names.length, on: { click: () => drawLegend(new Set(data.names.keys())) } }, "Hide all")));
+      button("Show all", () => drawLegend(new Set()), { class: "small quiet", disabled: !hidden.size }),
+      button("Hide all", () => drawLegend(new Set(data.names.keys())), { class: "small quiet", disabled: hidden.size === shown.length })));
   }
 
   function mark(item, like = []) {
@@ -136,23 +143,27 @@ export function mount(root, ctx, params) {
   function drawTable() {
     const asked = text.toLowerCase();
     data.order ??= inOrder(data);
-    const rows = data.order.filter((row) => !asked || String(data.points.label[row]).toLowerCase().includes(asked) || String(data.points.item[row]).toLowerCase().includes(asked)
-      || data.names[data.group[row]].toLowerCase().includes(asked));
+    const { item, label } = data.points;
+    const texts = (row) => [label[row], item[row], data.names[data.group[row]]];
+    const rows = data.order.filter((row) => !asked || texts(row).some((told) => told.toLowerCase().includes(asked)));
     from = Math.max(0, Math.min(from, Math.floor((rows.length - 1) / ROWS) * ROWS));
     if (!table.hasChildNodes()) {
-      const input = h("input", { type: "search", placeholder: "Only rows with", "aria-label": "Only rows with", on: { input: () => { text = input.value; from = 0; drawTable(); } } });
-      table.append(h("div", { class: "row between" }, input, h("div", { class: "row pager" })), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Items of the map" }));
+      const typed = () => { text = input.value; from = 0; drawTable(); };
+      const input = h("input", { type: "search", placeholder: "Only rows with", "aria-label": "Only rows with", on: { input: typed } });
+      table.append(h("div", { class: "row between" }, input, h("div", { class: "row pager" })),
+        h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Items of the map" }));
     }
+    const last = Math.min(from + ROWS, rows.length);
     const turn = (by) => { from += by; drawTable(); };
     fill(table.querySelector(".pager"),
-      h("span", { class: "faint", role: "status" }, rows.length ? `${count(from + 1)} to ${count(Math.min(from + ROWS, rows.length))} of ${count(rows.length)}` : "none"),
-      h("button", { type: "button", class: "small", disabled: from === 0, on: { click: () => turn(-ROWS) } }, "Before"),
-      h("button", { type: "button", class: "small", disabled: from + ROWS >= rows.length, on: { click: () => turn(ROWS) } }, "After"));
+      h("span", { class: "faint", role: "status" }, rows.length ? `${count(from + 1)} to ${count(last)} of ${count(rows.length)}` : "none"),
+      button("Before", () => turn(-ROWS), { class: "small", disabled: from === 0 }),
+      button("After", () => turn(ROWS), { class: "small", disabled: last >= rows.length }));
     fill(table.querySelector(".scroll"), h("table", null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Item"), h("th", { scope: "col" }, state.color ? words(state.color) : "color"), h("th", { scope: "col" }, "ID"))),
+      h("thead", null, h("tr", null, ["Item", state.color ? words(state.color) : "color", "ID"].map((head) => h("th", { scope: "col" }, head)))),
       h("tbody", null, rows.slice(from, from + ROWS).map((row) => h("tr", null,
-        h("td", null, h("a", { href: ctx.itemHref(data.points.item[row]) }, data.points.label[row] ?? data.points.item[row])),
-        h("td", null, data.names[data.group[row]]), h("td", { class: "mono faint" }, data.points.item[row]))))));
+        h("td", null, h("a", { href: ctx.itemHref(item[row]) }, label[row])),
+        h("td", null, data.names[data.group[row]]), h("td", { class: "mono faint" }, item[row]))))));
   }
 
   const themed = () => paint();
@@ -166,7 +177,7 @@ export function mount(root, ctx, params) {
     update(now) {
       state.item = now.get("item");
       if (data) mark(state.item);
-      const color = columns.includes(now.get("color")) ? now.get("color") : first;
+      const color = colorOf(now);
       if (color !== state.color) { state.color = color; ask(); }
     },
     destroy() {

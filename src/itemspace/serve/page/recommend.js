@@ -2,7 +2,7 @@
 
 import { Latest } from "./api.js";
 import { combobox } from "./combobox.js";
-import { fill, h, segmented } from "./dom.js";
+import { button, fill, h, segmented } from "./dom.js";
 import { plural, took } from "./format.js";
 import { adder, empty, failure, notes, placeholder, row, titleOf, wanted } from "./parts.js";
 import { whyRecommended } from "./why.js";
@@ -13,7 +13,8 @@ const FROM = { history: "the whole history", text: "words of the last", behavior
 export function mount(root, ctx, params) {
   const { space, history } = ctx;
   if (!space.recommends && !(space.similar_by ?? []).length) {
-    root.append(empty("Nothing to recommend from", "This Space was built without events and without vectors.", "Build it with interactions to recommend: itemspace build items.parquet --interactions log.parquet"));
+    root.append(empty("Nothing to recommend from", "This Space was built without events and without vectors.",
+      h("pre", null, "itemspace build items.parquet --interactions log.parquet")));
     return {};
   }
   const state = { user: params.get("user") ?? "", from: params.get("from") ?? (space.recommends ? "history" : space.similar_by[0]) };
@@ -95,8 +96,11 @@ async function asked({ calls, history, space }, state, signal) {
 function frame(root, ctx, state, act) {
   const { space, history } = ctx;
   const list = h("ol", { class: "chosen", "aria-label": "History, oldest first" });
-  const clear = h("button", { type: "button", class: "quiet small", on: { click: () => { history.clear(); ctx.announce("History cleared."); find.focus(); } } }, "Clear all");
-  const find = h("input", { type: "search", id: "find", class: "wide", placeholder: "Find an item to add", "aria-label": "Find an item to add to the history", data: { slash: "" } });
+  const clear = button("Clear all", () => { history.clear(); ctx.announce("History cleared."); find.focus(); }, { class: "quiet small" });
+  const find = h("input", {
+    type: "search", id: "find", class: "wide", placeholder: "Find an item to add", "aria-label": "Find an item to add to the history",
+    data: { slash: "" },
+  });
   const box = combobox(find, {
     label: "Items",
     source: async (query, signal) => {
@@ -105,7 +109,9 @@ function frame(root, ctx, state, act) {
     },
     pick: (option) => { find.value = ""; history.add(option.value, option.text); ctx.announce(`Added ${option.text}.`); },
   });
-  const user = h("input", { type: "text", id: "user", class: "wide", value: state.user, placeholder: "a user ID of the log", autocomplete: "off", spellcheck: "false" });
+  const user = h("input", {
+    type: "text", id: "user", class: "wide", value: state.user, placeholder: "a user ID of the log", autocomplete: "off", spellcheck: "false",
+  });
   const userForm = h("form", { class: "row", on: { submit: (event) => { event.preventDefault(); act.user(user.value.trim()); } } }, user,
     h("button", { type: "submit", class: "quiet" }, "Show"));
   const userNote = h("p", { class: "faint" }, "Used while the history is empty.");
@@ -138,7 +144,9 @@ function frame(root, ctx, state, act) {
       (list.querySelectorAll("[data-take]")[Math.min(at, history.items.length - 1)] ?? find).focus();
       ctx.announce(`Removed ${title}.`);
     };
-    const arrow = (by, text, off) => h("button", { type: "button", class: "icon", disabled: off, data: { move: by }, "aria-label": `Move ${text}: ${title}`, title: `Move ${text}`, on: { click: () => move(by) } }, by < 0 ? "↑" : "↓");
+    const arrow = (by, text, off) => button(by < 0 ? "↑" : "↓", () => move(by), {
+      class: "icon", disabled: off, data: { move: by }, "aria-label": `Move ${text}: ${title}`, title: `Move ${text}`,
+    });
     return h("li", {
       class: "chip", data: { item }, draggable: "true",
       on: {
@@ -164,14 +172,16 @@ function frame(root, ctx, state, act) {
     show(answer, now) {
       const size = history.items.length;
       const similar = now.from !== "history" && size > 0;
-      const about = similar ? `Like ${history.title(history.items.at(-1))}` : size ? `For ${plural(size, "chosen item")}` : now.user ? `For user ${now.user}` : "Popular with everyone";
-      told.textContent = answer.took_ms === undefined ? about : `${about} · ${took(answer.took_ms)}`;
+      const whom = now.user ? `For user ${now.user}` : "Popular with everyone";
+      const about = similar ? `Like ${history.title(history.items.at(-1))}` : size ? `For ${plural(size, "chosen item")}` : whom;
+      told.textContent = `${about} · ${took(answer.took_ms)}`;
       const start = !size && !now.user ? h("p", { class: "lead-in" }, "Add items you like, here or in Search. The list follows each one at once.") : null;
       const rows = answer.hits.map((hit, i) => {
         const title = titleOf(space, hit.item, hit.fields);
         return row(ctx, hit, { rank: i + 1, actions: [adder(ctx, hit.item, title)], below: whyRecommended(ctx, hit.because) });
       });
-      fill(results, start, start ? null : notes(answer.notes), rows.length ? h("ol", { class: "hits" }, rows) : empty("Nothing to recommend", "No other item goes with this history. Add another, or choose a different source above."));
+      const none = "No other item goes with this history. Add another, or choose a different source above.";
+      fill(results, start, start ? null : notes(answer.notes), rows.length ? h("ol", { class: "hits" }, rows) : empty("Nothing to recommend", none));
       ctx.announce(`${about}: ${plural(rows.length, "recommendation")}.`);
     },
     wanting() {

@@ -2,7 +2,7 @@
 
 import { reach, whiskers } from "./chart.js";
 import { Latest } from "./api.js";
-import { fill, h, segmented } from "./dom.js";
+import { button, fill, h, segmented } from "./dom.js";
 import { count, metric, signed, words } from "./format.js";
 import { choice, empty, failure, notes } from "./parts.js";
 
@@ -43,8 +43,9 @@ export function mount(root, ctx, params) {
     fill(body,
       h("div", { class: "row between bar" },
         names.length > 1 ? segmented("Report", names.map((value) => ({ value, text: words(value) })), state.of, (of) => set({ of, metric: "" })) : h("span"),
-        h("div", { class: "row tools" }, segmented("Show as", [{ value: "charts", text: "Charts" }, { value: "table", text: "Table" }], state.as, (as) => set({ as })),
-          h("button", { type: "button", class: "small", on: { click: () => download(state.of, report) } }, "Download JSON"))),
+        h("div", { class: "row tools" }, 
+          segmented("Show as", [{ value: "charts", text: "Charts" }, { value: "table", text: "Table" }], state.as, (as) => set({ as })),
+          button("Download JSON", () => download(state.of, report), { class: "small" }))),
       h("h2", { class: "report-title" }, report.title), headline(report), notes([...stale(report), ...(report.notes ?? [])]),
       state.as === "table" ? every(report) : [overview(report), compared(report), sliced(report, state.metric, (chosen) => set({ metric: chosen }))],
       provenance(report.provenance));
@@ -63,7 +64,8 @@ function named(answer) {
 
 function none(error, { space }) {
   return empty("No report yet", error?.message ? String(error.message).split("\n")[0] : "This Space was not measured.",
-    h("pre", null, `itemspace evaluate ${space.name}.space`), "It measures search on judged queries and recommendations on held-out events, whichever the Space was built with.");
+    h("pre", null, `itemspace evaluate ${space.name}.space`),
+    "It measures search on judged queries and recommendations on held-out events, whichever the Space was built with.");
 }
 
 const metrics = (report) => [...new Set([...(report.primary ?? []), ...report.measures.map((m) => m.metric)])];

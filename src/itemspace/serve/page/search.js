@@ -2,7 +2,7 @@
 
 import { Latest } from "./api.js";
 import { combobox } from "./combobox.js";
-import { debounced, fill, h } from "./dom.js";
+import { button, debounced, fill, h } from "./dom.js";
 import { filterPanel } from "./filters.js";
 import { count, plural, took, words } from "./format.js";
 import { adder, choice, empty, failure, kindOf, notes, opener, placeholder, row, titleOf, wanted } from "./parts.js";
@@ -148,7 +148,8 @@ function frame(root, ctx, state, act) {
         ctx.announce(`${plural(answer.total ?? offset, "result")}`);
       }
       const rows = answer.hits.map((hit, i) => found(ctx, hit, now, offset - answer.hits.length + i + 1));
-      const last = offset < answer.total && answer.hits.length ? h("button", { type: "button", class: "more", on: { click: next } }, `Show ${Math.min(PAGE, answer.total - offset)} more of ${count(answer.total)}`) : null;
+      const left = answer.hits.length ? answer.total - offset : 0;
+      const last = left > 0 ? button(`Show ${Math.min(PAGE, left)} more of ${count(answer.total)}`, next, { class: "more" }) : null;
       if (more) {
         results.querySelector(".more")?.remove();
         list.append(...rows);
@@ -189,8 +190,8 @@ function found(ctx, hit, state, rank) {
 }
 
 function nothing(state, dropFilter, dropQuery) {
-  return empty("Nothing matches",
-    state.where ? (state.q.trim() ? "No item matches both the words and the filter." : "No item matches the filter.") : "No item shares a word with this, and none is close in meaning.",
+  const both = state.q.trim() ? "No item matches both the words and the filter." : "No item matches the filter.";
+  return empty("Nothing matches", state.where ? both : "No item shares a word with this, and none is close in meaning.",
     h("div", { class: "row" },
       state.where ? h("button", { type: "button", class: "strong", on: { click: dropFilter } }, "Clear the filter") : null,
       state.q ? h("button", { type: "button", class: state.where ? "quiet" : "strong", on: { click: dropQuery } }, "Clear the words") : null));

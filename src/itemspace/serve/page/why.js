@@ -14,7 +14,8 @@ export function whyFound(told, about = null) {
   return [
     ranks.length ? h("dl", { class: "why-ranks" }, ranks.map(([name, value]) => h("div", null,
       h("dt", null, words(name)),
-      h("dd", null, value === null ? h("span", { class: "faint" }, "does not match") : [h("strong", null, `#${value.rank}`), h("span", { class: "faint" }, ` score ${metric(value.score, 3)}`)])))) : null,
+      h("dd", null, value === null ? h("span", { class: "faint" }, "does not match")
+        : [h("strong", null, `#${value.rank}`), h("span", { class: "faint" }, ` score ${metric(value.score, 3)}`)])))) : null,
     terms.length ? h("table", { class: "why-terms" },
       h("caption", { class: "sr-only" }, "What each word of the query added"),
       h("tbody", null, terms.map(({ word, parts, total }) => h("tr", null,
