@@ -99,7 +99,7 @@ def main() -> None:
     made = spaces(harness.workspace("serve-fuzz"))
     with Space.open(made["shop"]) as space:
         items = space.catalog.ids.values[:20].to_pylist()
-    config = ServeConfig.parse({"spaces": made, "page": False})
+    config = ServeConfig.parse({"spaces": made, "page": False, "limits": {"timeout_s": 120.0}})
     result = harness.Result(
         "serve-fuzz" if not options.quick else "serve-fuzz-quick",
         "The server against its own document",

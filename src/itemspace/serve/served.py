@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
@@ -273,6 +273,10 @@ class Served:
                 return call(space)
 
         return await self._reads.run(run)
+
+    def reading(self) -> AbstractContextManager[Space]:
+        """The Space for a `with` block on a thread of one's own; it stays open for as long, whatever takes its place."""
+        return self._reading()
 
     def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
         if self.together is not None:
