@@ -104,8 +104,8 @@ def fuzzed(built, bare, tmp_path_factory):
     spaces = {path.stem: shutil.copytree(path, folder / path.name) for path in (built, bare)}
     app = Application(ServeConfig.parse({"spaces": spaces, "page": False, "limits": PATIENT}), systems=lambda: [ROW])
     with Space.open(spaces["shop"]) as space:
-        items = space.catalog.ids.values[:20].to_pylist()
-    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items)
+        items, columns = space.catalog.ids.values[:20].to_pylist(), list(space.catalog.schema.kinds)
+    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items, columns)
 
 
 @pytest.mark.parametrize(("method", "path"), [(endpoint.method, endpoint.path) for endpoint in ENDPOINTS])
