@@ -32,6 +32,7 @@ def built(tmp_path_factory):
         space.add(
             [{"item_id": "X1", "title": HOSTILE, "brand": BRAND, "category": "kitchen", "price": 7.0, "in_stock": True}]
         )
+        space.map()
     return path
 
 
@@ -97,6 +98,7 @@ def browser():
     if found is None:
         pytest.skip("no browser on this machine")
     sync = pytest.importorskip("playwright.sync_api")
+    sync.expect.set_options(timeout=15_000)  # slow machines; nothing here waits for a time
     with sync.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched
@@ -116,7 +118,7 @@ def visit(browser, site):
         )
         opened.append(context)
         page = context.new_page()
-        page.set_default_timeout(8_000)
+        page.set_default_timeout(20_000)
         page.on(
             "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
         )

@@ -54,7 +54,7 @@ def test_text_stands_out_and_controls_have_names(visit, theme):
             expect(page.locator(".why-ranks").first).to_be_visible()
         if name == "gallery":
             page.locator(".system summary").first.click()
-        page.wait_for_function("document.getElementById('progress').hidden")
+        expect(page.locator("#progress")).to_be_hidden()
         seen, poor = page.evaluate(CONTRAST)
         assert seen > 20, name
         assert poor == [], name
@@ -204,3 +204,21 @@ def test_a_lost_connection_says_so_and_comes_back(visit):
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".hits:not(.waiting) .hit").first).to_be_visible()
     expect(page.locator("#state")).to_have_text("connected")
+
+
+def test_spaces_are_switched_and_keep_their_own_history(visit, serve, built):
+    from itemspace.serve.app import Application
+    from itemspace.serve.config import ServeConfig
+
+    config = ServeConfig.parse({"spaces": {"shop": built, "twin": built}, "logs": {"format": "off"}})
+    page = visit("#/recommend", at=serve(Application(config)))
+    expect(page.locator(".told")).to_contain_text("Popular")
+    page.get_by_role("button", name=re.compile("^Add to history")).first.click()
+    expect(page.locator(".chip")).to_have_count(1)
+    page.get_by_label("Space").select_option("twin")
+    expect(page.locator(".chip")).to_have_count(0)
+    assert "space=twin" in page.url
+    page.reload()
+    expect(page.get_by_label("Space")).to_have_value("twin")
+    page.get_by_label("Space").select_option("shop")
+    expect(page.locator(".chip")).to_have_count(1)

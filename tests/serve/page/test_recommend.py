@@ -8,11 +8,14 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 HITS = ".hits:not(.waiting) > .hit"
-SETTLED = "document.querySelector('.results')?.getAttribute('aria-busy') === 'false'"
+
+
+def settled(page):
+    expect(page.locator(".results")).to_have_attribute("aria-busy", "false")
 
 
 def items(page):
-    page.wait_for_function(SETTLED)
+    settled(page)
     return page.locator(HITS).evaluate_all("rows => rows.map((row) => row.dataset.item)")
 
 
@@ -23,7 +26,7 @@ def choose(page, at):
     size = page.locator(".chip").count()
     row.get_by_role("button", name=re.compile("^Add to history")).click()
     expect(page.locator(".chip")).to_have_count(size + 1)
-    page.wait_for_function(SETTLED)
+    settled(page)
     return title
 
 

@@ -42,7 +42,7 @@ def test_compare_around_an_item(visit, built):
 def drawn(visit):
     page = visit("#/map")
     expect(page.locator(".told")).to_have_text("301 items")
-    page.wait_for_function("document.querySelector('.legend-item') && document.querySelector('canvas').width > 300")
+    expect(page.locator(".legend-item").first).to_be_visible()
     return page
 
 

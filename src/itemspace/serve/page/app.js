@@ -128,7 +128,11 @@ async function connect() {
     const wait = context(VIEWS[0], null);
     current?.destroy?.();
     current = null;
-    fill(main, failure(error, wait, connect));
+    if (main.querySelector(".error")?.dataset.said !== error.message) {
+      const told = failure(error, wait, connect);
+      told.dataset.said = error.message;
+      fill(main, told);
+    }
     if (error.status === 0 || error.status === 503) again = setTimeout(connect, 3000);
     return;
   }

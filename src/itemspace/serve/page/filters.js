@@ -57,7 +57,8 @@ function checks(name, kind, open, now, act) {
   let most = 0;
 
   function show() {
-    fill(list, rows.slice(0, all ? rows.length : FIRST).map(({ value, label, amount, on }) => {
+    if (!rows.length) fill(list, h("li", { class: "faint" }, "none"));
+    else fill(list, rows.slice(0, all ? rows.length : FIRST).map(({ value, label, amount, on }) => {
       const id = fresh("check");
       return h("li", null,
         h("input", {

@@ -91,7 +91,7 @@ function frame(root, ctx, state, act) {
   });
   const box = combobox(input, {
     source: async (prefix, signal) => {
-      const { suggestions } = await ctx.calls.autocomplete({ prefix, k: 8 }, signal);
+      const { suggestions } = await ctx.calls.autocomplete({ prefix, k: 7 }, signal);
       return suggestions.map((s) => ({ text: s.text, detail: s.kind === "query" ? "search" : "item", value: s }));
     },
     pick: (option) => { input.value = option.text; act.typed(option.text); },
@@ -166,7 +166,7 @@ function frame(root, ctx, state, act) {
       if (filter) {
         problem.textContent = error.message;
         where.setAttribute("aria-invalid", "true");
-        told.textContent = "The filter cannot be read; below are the answers from before.";
+        told.textContent = list === null ? "" : "Filter not applied";
         if (list === null) fill(results, empty("The filter cannot be read", "Change it above, or clear it."));
       } else {
         told.textContent = "";
@@ -183,14 +183,14 @@ function found(ctx, hit, state, rank) {
   const why = opener("Why", title, async () => {
     if (!asked) return [h("p", { class: "faint" }, "Nothing was asked: items are listed by how often they were chosen.")];
     const answer = await ctx.calls.explain({ item: hit.item, query: asked });
-    return whyFound(answer);
+    return whyFound(answer, state.where || state.sort || state.per ? "Ranks among all items, before filter, sorting and grouping." : null);
   });
   return row(ctx, hit, { query: asked, rank, actions: [why.button, ctx.space.recommends ? adder(ctx, hit.item, title) : null].filter(Boolean), below: why.panel });
 }
 
 function nothing(state, dropFilter, dropQuery) {
   return empty("Nothing matches",
-    state.where ? "No item matches both the words and the filter." : "No item shares a word with this, and none is close in meaning.",
+    state.where ? (state.q.trim() ? "No item matches both the words and the filter." : "No item matches the filter.") : "No item shares a word with this, and none is close in meaning.",
     h("div", { class: "row" },
       state.where ? h("button", { type: "button", class: "strong", on: { click: dropFilter } }, "Clear the filter") : null,
       state.q ? h("button", { type: "button", class: state.where ? "quiet" : "strong", on: { click: dropQuery } }, "Clear the words") : null));

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { metric, words } from "./format.js";
 
 /** The panel under a search hit. */
-export function whyFound(told) {
+export function whyFound(told, about = null) {
   const ranks = Object.entries(told.places ?? {});
   const terms = Object.entries(told.words ?? {}).map(([word, fields]) => {
     const parts = Object.entries(fields).filter(([, score]) => Number.isFinite(score));
@@ -22,6 +22,7 @@ export function whyFound(told) {
         h("td", { class: "why-bar" }, h("span", { class: "bar", css: { width: `${Math.max(2, 100 * total / most)}%` } })),
         h("td", { class: "n" }, metric(total, 2)),
         h("td", { class: "faint" }, parts.length ? parts.map(([field, score]) => `${words(field)} ${metric(score, 2)}`).join(", ") : "not in this item"))))) : null,
+    about && ranks.length ? h("p", { class: "faint why-about" }, about) : null,
     !ranks.length && !terms.length ? h("p", { class: "faint" }, "Nothing more is known about this answer.") : null,
   ].filter(Boolean);
 }
