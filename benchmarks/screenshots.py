@@ -72,7 +72,6 @@ def built(items: int) -> Path:
     """The demo shop as a Space with its reports and its map; made once."""
     from itemspace.data.worlds.shop import demo_shop
     from itemspace.space import Space
-    from itemspace.space.reports import keep_reports
 
     path = workspace("screenshots", str(items)) / "shop.space"
     if not (path / "reports").is_dir():
@@ -80,7 +79,7 @@ def built(items: int) -> Path:
         shutil.rmtree(path, ignore_errors=True)
         with Space.build(demo_shop(items, items, rng=0), path=path, recipe=RECIPE) as space:
             space.map()
-            keep_reports(path, space.evaluate())
+            space.evaluate(keep=True)
     return path
 
 

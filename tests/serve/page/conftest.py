@@ -24,11 +24,9 @@ def executable():
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """A shop with a hostile title, a brand full of quotes, and its reports."""
-    from itemspace.space.reports import keep_reports
-
     path = tmp_path_factory.mktemp("page") / "shop.space"
     with Space.build(demo_shop(300, 200, rng=3), path=path, recipe=RECIPE) as space:
-        keep_reports(path, space.evaluate())
+        space.evaluate(keep=True)
         space.add(
             [{"item_id": "X1", "title": HOSTILE, "brand": BRAND, "category": "kitchen", "price": 7.0, "in_stock": True}]
         )

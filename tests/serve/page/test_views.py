@@ -107,14 +107,15 @@ def test_the_map_as_a_table(drawn):
 
 
 def test_the_report_shows_its_numbers_and_gives_its_file(visit, built):
-    from itemspace.space.reports import kept_reports
-
-    report = kept_reports(built)["search"]
+    with Space.open(built) as space:
+        report = space.last_report()["search"]
     page = visit("#/report")
     metric, arm = report.metrics[0], report.arms[0]
     value = f"{report.value(metric, arm):.4f}".replace("0.", ".", 1)
     card = page.locator(".card", has=page.get_by_role("heading", name=metric, exact=True)).first
     expect(card.locator("li", has_text=arm).first.locator(".w-value")).to_contain_text(value)
+    # An item was added after measuring, and the page says so.
+    expect(page.locator(".notes")).to_contain_text("earlier state")
     page.get_by_role("radio", name="Table").click()
     expect(page.get_by_role("region", name="Every number").get_by_role("row")).to_have_count(len(report.measures) + 1)
     with page.expect_download() as download:

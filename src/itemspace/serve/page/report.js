@@ -45,7 +45,7 @@ export function mount(root, ctx, params) {
         names.length > 1 ? segmented("Report", names.map((value) => ({ value, text: words(value) })), state.of, (of) => set({ of, metric: "" })) : h("span"),
         h("div", { class: "row tools" }, segmented("Show as", [{ value: "charts", text: "Charts" }, { value: "table", text: "Table" }], state.as, (as) => set({ as })),
           h("button", { type: "button", class: "small", on: { click: () => download(state.of, report) } }, "Download JSON"))),
-      h("h2", { class: "report-title" }, report.title), headline(report), notes(report.notes),
+      h("h2", { class: "report-title" }, report.title), headline(report), notes([...stale(report), ...(report.notes ?? [])]),
       state.as === "table" ? every(report) : [overview(report), compared(report), sliced(report, state.metric, (chosen) => set({ metric: chosen }))],
       provenance(report.provenance));
     if (focused) body.querySelector(`[role=radiogroup][aria-label="${focused}"] [aria-checked=true]`)?.focus();
@@ -69,6 +69,11 @@ function none(error, { space }) {
 const metrics = (report) => [...new Set([...(report.primary ?? []), ...report.measures.map((m) => m.metric)])];
 const arms = (report) => [...new Set(report.measures.map((m) => m.arm))];
 const whole = (report) => report.measures.filter((m) => m.slice === ALL);
+
+/** What to say where the Space has changed since. */
+function stale(report) {
+  return report.provenance?.kept?.stale ? ["Measured of an earlier state of this Space; measure again to be sure: itemspace evaluate."] : [];
+}
 
 /** One sentence: who leads on the first metric, and whether that can be told from chance. */
 function headline(report) {
@@ -157,6 +162,7 @@ function provenance(facts) {
 function said(value) {
   if (value === null || value === undefined) return "none";
   if (Array.isArray(value)) return value.map(said).join(", ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "object") return Object.entries(value).map(([name, inner]) => `${words(name)} ${said(inner)}`).join(", ");
   return typeof value === "number" && Number.isInteger(value) && value > 9999 ? count(value) : String(value);
 }
