@@ -104,7 +104,7 @@ CASES = {
         "bad_columns",
         "no column",
     ),
-    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "bad_request", "recommend to whom"),
+    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "invalid", "recommend to whom"),
     "a history of numbers with a fraction in it": (
         "POST",
         f"{SHOP}/recommend",

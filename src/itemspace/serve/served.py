@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+X = TypeVar("X")
 Then: TypeAlias = "Callable[[Space, Hits], T]"
 _LOG = logging.getLogger("itemspace.serve")
 
@@ -273,6 +274,22 @@ class Served:
                 return call(space)
 
         return await self._reads.run(run)
+
+    async def share(self, key: Hashable, item: X, run: Callable[[Space, list[X]], Sequence[T]]) -> T:
+        """The answer of `run(space, [..., item, ...])` for `item`; items that wait with an equal `key` share one run.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `run(space, [item])` raises.
+        """
+        await self._fresh()
+
+        def answers(items: list[X]) -> Sequence[T]:
+            if self.together is not None:
+                self.together(len(items))
+            with self._reading() as space:
+                return run(space, items)
+
+        return await self._reads.join(key, item, answers)
 
     def reading(self) -> AbstractContextManager[Space]:
         """The Space for a `with` block on a thread of one's own; it stays open for as long, whatever takes its place."""
