@@ -51,10 +51,9 @@ class Merchandised(Composite):
 
         def both() -> Selection | None:
             given, mine = compiled(where, self.catalog), self.plan.selection
-            if mine is None:
-                return given
-            assert self.catalog is not None
-            return mine.and_rows(given if given is not None else self.catalog.where(None))
+            if mine is None or given is None:
+                return given if mine is None else mine
+            return mine.and_rows(given)
 
         return once((self, "within", where), requests, both)
 
@@ -106,7 +105,6 @@ class Merchandised(Composite):
         """At least `need` candidates in their new order, where so many exist."""
         plan, limit = self.plan, max(need, self.plan.rules.depth)
         depth = need if plan.classes is None else min(limit, FIRST_READ * need)
-        counts = self._counts(within)
         while True:
             base = run(self.retriever, requests, depth, within)
             scores = base.scores
@@ -117,7 +115,7 @@ class Merchandised(Composite):
             # Stable: equal scores keep the order of the retriever.
             order = np.argsort(-scores, axis=1, kind="stable")
             last = np.take_along_axis(scores, order[:, need - 1 : need], 1).min(1, initial=np.inf)
-            more = (base.found == depth) & (last < plan.ceiling(base, counts))
+            more = (base.found == depth) & (last < plan.ceiling(base, plan.counts(within)))
             exact = not more.any()
             if exact or depth >= limit:
                 break
@@ -131,14 +129,6 @@ class Merchandised(Composite):
             note += f"; something below them might belong higher (raise `depth`, now {limit:,})"
         parts = (base.explanation,) if isinstance(base.explanation, Explanation) else ()
         return ranked, Explanation("", 0.0, len(base), depth, filtered, exact, note, parts)
-
-    def _counts(self, within: Selection | None) -> np.ndarray:
-        """Allowed items per combination of boosts [c]."""
-        if self.plan.classes is None:
-            return np.zeros(1, np.int64)
-        rows = None if within is None else within.rows
-        classes = self.plan.classes if rows is None else self.plan.classes[rows]
-        return np.bincount(classes, minlength=len(self.plan.factors))
 
     def _placed(self, ranked: Placed, shown: np.ndarray, k: int) -> Placed:
         """The first k with the pins that may be shown at their positions; closed up where too few hits lie between."""

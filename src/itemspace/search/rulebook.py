@@ -39,7 +39,7 @@ class Plan:
 
     allowed: bool [n], None where nothing is excluded. classes: int64 [n], which combination of boosts and buries an item
     falls under, None where there are none; factors, points: float64 [c] per combination. pins: the first to choose
-    first. masks: bool [n] by rule, which items it boosts or buries.
+    first. masks: bool [n] by rule, which items it boosts or buries. live: bool [n], the items that exist.
     """
 
     rules: Rules
@@ -50,6 +50,7 @@ class Plan:
     points: np.ndarray
     pins: tuple[Pin, ...]
     masks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    live: np.ndarray | None = None
 
     @property
     def empty(self) -> bool:
@@ -61,7 +62,29 @@ class Plan:
 
     @cached_property
     def selection(self) -> Selection | None:
-        return None if self.allowed is None else Selection.of_mask(self.allowed)
+        """The items that are left, removed ones not among them; None where nothing is excluded."""
+        if self.allowed is None:
+            return None
+        return Selection.of_mask(self.allowed if self.live is None else self.allowed & self.live)
+
+    def counts(self, within: Selection | None) -> np.ndarray:
+        """How many of the rows allowed for the batch fall under each combination of boosts [c]."""
+        if within is None or within.rows is None:
+            return self._all
+        mine = self.selection
+        return self._left if mine is not None and within.rows is mine.rows else self._counted(within.rows)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return self._counted(None)
+
+    @cached_property
+    def _left(self) -> np.ndarray:
+        return self._counted(None if self.selection is None else self.selection.rows)
+
+    def _counted(self, rows: np.ndarray | None) -> np.ndarray:
+        assert self.classes is not None
+        return np.bincount(self.classes if rows is None else self.classes[rows], minlength=len(self.factors))
 
     def rescored(self, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The scores [q, c] of rows [q, c] under the rules."""
@@ -148,7 +171,7 @@ class RuleBook:
         allowed = ~np.logical_or.reduce(excluded) if excluded else None
         classes, factors, points = self._classes(scoring)
         masks = {i: self._mask(i) for i in scoring}
-        return Plan(self.rules, active, allowed, classes, factors, points, self._pins(active), masks)
+        return Plan(self.rules, active, allowed, classes, factors, points, self._pins(active), masks, self.catalog.live)
 
     def _mask(self, index: int) -> np.ndarray:
         if index not in self._masks:
