@@ -36,7 +36,7 @@ def test_principal_components_are_those_of_the_covariance(grouped):
 
 
 def test_a_layout_by_neighbors_keeps_more_of_them_than_components_do(grouped):
-    pytest.importorskip("sklearn")
+    pytest.importorskip("openTSNE")
     near, flat = layout(grouped, rng=1), layout(grouped, method="pca")
     assert (near.method, flat.method) == ("neighbors", "pca")
     assert neighbors_kept(grouped, near.points) > 1.5 * neighbors_kept(grouped, flat.points)
@@ -48,7 +48,7 @@ def test_a_layout_by_neighbors_keeps_more_of_them_than_components_do(grouped):
 
 
 def test_past_the_landmarks_items_are_placed_among_their_own(grouped):
-    pytest.importorskip("sklearn")
+    pytest.importorskip("openTSNE")
     made = layout(grouped, landmarks=150, rng=0)
     assert "150 more placed" in made.note
     assert purity(made.points) > 0.9
@@ -82,6 +82,6 @@ def test_what_cannot_be_laid_out_is_refused(grouped, monkeypatch):
         layout(np.full((40, 3), np.nan, np.float32))
     with pytest.raises(RequestError, match="umap"):
         layout(grouped, method="umap")
-    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingExtraError, match=r"itemspace\[map\]"):
         layout(grouped, method="neighbors")

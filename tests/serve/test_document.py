@@ -15,7 +15,7 @@ from itemspace.serve.routes import ENDPOINTS
 from itemspace.serve.table import Table
 from itemspace.space import Space
 from itemspace.testing.serving import fuzz, with_names
-from tests.serve.conftest import ROW
+from tests.serve.conftest import PATIENT, ROW
 
 SHOP = "/v1/spaces/shop"
 EXAMPLES = int(os.environ.get("ITEMSPACE_FUZZ", "8"))
@@ -102,10 +102,10 @@ def fuzzed(built, bare, tmp_path_factory):
     """A server whose Spaces may be changed, and its document with their names in it."""
     folder = tmp_path_factory.mktemp("fuzzed")
     spaces = {path.stem: shutil.copytree(path, folder / path.name) for path in (built, bare)}
-    app = Application(ServeConfig.parse({"spaces": spaces, "page": False}), systems=lambda: [ROW])
+    app = Application(ServeConfig.parse({"spaces": spaces, "page": False, "limits": PATIENT}), systems=lambda: [ROW])
     with Space.open(spaces["shop"]) as space:
-        items = space.catalog.ids.values[:20].to_pylist()
-    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items)
+        items, columns = space.catalog.ids.values[:20].to_pylist(), list(space.catalog.schema.kinds)
+    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items, columns)
 
 
 @pytest.mark.parametrize(("method", "path"), [(endpoint.method, endpoint.path) for endpoint in ENDPOINTS])

@@ -104,7 +104,7 @@ CASES = {
         "bad_columns",
         "no column",
     ),
-    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "bad_request", "recommend to whom"),
+    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "invalid", "recommend to whom"),
     "a history of numbers with a fraction in it": (
         "POST",
         f"{SHOP}/recommend",
@@ -327,6 +327,29 @@ def test_refused(client, library, name):
 
 def test_what_was_refused_changed_nothing(client, library):
     assert client.get(SHOP).json()["version"] == library.version
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1234", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("localhost.example.org", 421),
+        ("127.0.0.1.example.org:8000", 421),
+        ("10.0.0.1:8000", 421),
+        ("shop.test", 421),
+    ],
+)
+def test_a_server_without_keys_answers_to_its_own_names(client, host, status):
+    assert client.get("/v1/spaces", headers={"Host": host}).status_code == status
+
+
+def test_and_to_those_it_was_given(serving, built):
+    client = serving({"spaces": {"shop": built}, "allowed_hosts": ["shop.test"]})
+    assert client.get("/v1/spaces", headers={"Host": "shop.test:8000"}).status_code == 200
 
 
 def test_a_bad_filter_says_where(client):

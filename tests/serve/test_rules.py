@@ -124,3 +124,38 @@ def test_a_changed_file_is_taken_over_when_it_fits(file, library):
     file.unlink()
     clock.now = 6.0
     assert len(rules.current(library.catalog)) == 1  # a file that is gone for a moment changes nothing
+
+
+@pytest.mark.parametrize("with_rules", [False, True])
+def test_questions_asked_at_once_are_answered_together_as_if_alone(built, file, library, with_rules):
+    """Many callers at once, other users and queries: each gets their own answer, in fewer runs than questions."""
+    import asyncio
+
+    import httpx
+
+    from tests.serve.conftest import HOME, PATIENT
+
+    rules = {"rules": {"shop": file}} if with_rules else {}
+    app = Application(ServeConfig.parse({"spaces": {"shop": built}, "page": False, "limits": PATIENT, **rules}))
+    queries = ["boots", "tent", "jacket", "red tent", "lamp", "chair"] * 3
+    users = [*library.users.values[:8].to_pylist(), "nobody"] * 2
+    runs = []
+
+    async def crowd():
+        transport = httpx.ASGITransport(app)
+        async with app.running(), httpx.AsyncClient(transport=transport, base_url=HOME) as client:
+            app.spaces.get("shop").together = runs.append
+            asked = [client.post(f"{SHOP}/search", json={"query": query, "k": 5}) for query in queries]
+            asked += [client.post(f"{SHOP}/recommend", json={"user": user, "k": 5}) for user in users]
+            return [answer.json() for answer in await asyncio.gather(*asked)]
+
+    answers = asyncio.run(crowd())
+    held = Rules.read(file) if with_rules else None
+    for query, answer in zip(queries, answers, strict=False):
+        assert ids(answer) == library.search(query, k=5, rules=held).items()
+    for user, answer in zip(users, answers[len(queries) :], strict=True):
+        assert ids(answer) == library.recommend(user=user, k=5, rules=held).items()
+        assert (answer["fallback"] is None) == (user != "nobody")
+        assert any(user in note for note in answer["notes"]) == (user == "nobody")
+    assert sum(runs) == len(answers)
+    assert len(runs) < len(answers)

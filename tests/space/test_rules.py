@@ -117,3 +117,21 @@ def test_rules_see_what_changed(space):
     assert item not in ids(space.search("boots", k=400, rules=rules))
     space.update([{"item_id": item, "price": 99.0}])
     assert item in ids(space.search("boots", k=400, rules=rules))
+
+
+def test_what_was_removed_comes_by_no_rule(space):
+    rules = Rules.parse(
+        [
+            {"name": "pin", "action": "pin", "items": ids(space.search("boots"))[:2]},
+            {"name": "up", "action": "boost", "where": "price > 0", "factor": 2},
+            {"name": "out", "action": "exclude", "where": "price < 10"},
+        ]
+    )
+    first, second = rules.rules[0].items
+    space.remove([first])
+    for kept in (rules, Rules(rules.rules[:2])):
+        for where in (None, "price > 0"):
+            found = ids(space.search("boots", k=400, rules=kept, where=where))
+            assert first not in found
+            assert found[1] == second  # at its own position, whoever is at the first
+    assert rules.check(space.catalog) == [f'rule 1 "pin" pins {first}, which is not there.']

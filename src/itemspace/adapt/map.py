@@ -1,8 +1,8 @@
 """Two coordinates for every vector, so that a catalogue can be looked at: what is alike lies together.
 
 Principal components are always there; they keep the large distances and lose the small ones. With the extra `map`
-installed, t-SNE lays out neighborhoods instead (van der Maaten and Hinton 2008; the Barnes-Hut approximation, 2014),
-begun from the principal components so that the large picture stays (Kobak and Berens 2019).
+installed, t-SNE lays out neighborhoods instead (van der Maaten and Hinton 2008; with more than 10,000 items by the
+interpolation of Linderman et al. 2019), begun from the principal components so that the large picture stays (Kobak and Berens 2019).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from itemspace.core.seeding import RNG, derive
 from itemspace.core.vectors import normalize
 
 Method = Literal["auto", "neighbors", "pca"]
-LANDMARKS = 5_000
+LANDMARKS = 20_000
 """Vectors laid out together; the rest are placed by their nearest landmarks."""
+EXAGGERATED, REFINED, EVERY = 250, 500, 50
+"""Steps in which clusters form, steps in which they take shape, and how often progress is told."""
 REDUCED = 50
 PLACED_BY = 5
 LEAST = 32
@@ -66,7 +68,7 @@ def layout(
         raise RequestError("a map needs vectors of finite numbers.")
     unit = normalize(np.asarray(vectors, np.float32))
     if method == "auto":
-        method = "neighbors" if n >= LEAST and importlib.util.find_spec("sklearn") is not None else "pca"
+        method = "neighbors" if n >= LEAST and importlib.util.find_spec("openTSNE") is not None else "pca"
     say(f"principal components of {n:,} vectors")
     reduced = principal(unit, min(REDUCED, *unit.shape) if n else 2)
     if method == "pca" or n < LEAST:
@@ -76,7 +78,7 @@ def layout(
     say(f"laying out {len(chosen):,} of {n:,}")
     seed = int(draw.integers(2**31))
     points = np.zeros((n, 2), np.float32)
-    points[chosen] = _neighbors(reduced[chosen], seed)
+    points[chosen] = _neighbors(reduced[chosen], seed, say)
     note = f"neighborhoods of {n:,} items (t-SNE)"
     if len(chosen) < n:
         rest = np.setdiff1d(np.arange(n), chosen)
@@ -153,11 +155,28 @@ def _two(reduced: np.ndarray) -> np.ndarray:
     return np.pad(reduced[:, :2], ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
 
 
-def _neighbors(reduced: np.ndarray, seed: int) -> np.ndarray:
-    """t-SNE of vectors [n, d] -> [n, 2]."""
-    manifold = require("sklearn.manifold", extra="map", needed_for="laying out a map by neighborhoods")
+def _neighbors(reduced: np.ndarray, seed: int, say: Callable[[str], object]) -> np.ndarray:
+    """t-SNE of vectors [n, d] -> [n, 2], in one thread: several would add up in another order each time."""
+    library = require("openTSNE", extra="map", needed_for="laying out a map by neighborhoods")
     start = _two(reduced)
     start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
-    perplexity = min(30.0, (len(reduced) - 1) / 3)
-    model = manifold.TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
-    return np.asarray(model.fit_transform(reduced), np.float32)
+    steps = EXAGGERATED + REFINED
+
+    def progress(done: int, error: float, points: object) -> None:
+        passed[0] += EVERY
+        say(f"laying out {len(reduced):,} items: step {min(passed[0], steps)} of {steps}")
+
+    passed = [0]
+    model = library.TSNE(
+        2,
+        perplexity=min(30.0, (len(reduced) - 1) / 3),
+        initialization=start.astype(np.float64),
+        neighbors="exact",
+        early_exaggeration_iter=EXAGGERATED,
+        n_iter=REFINED,
+        n_jobs=1,
+        random_state=seed,
+        callbacks=progress,
+        callbacks_every_iters=EVERY,
+    )
+    return np.asarray(model.fit(reduced.astype(np.float64)), np.float32)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from itemspace._version import __version__
-from itemspace.cli.ask import explain, recommend, search, similar, suggest
+from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
 from itemspace.cli.keys import new_key
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
@@ -82,6 +82,7 @@ for verb in (
     serve,
 ):
     app.command()(verb)
+app.command("map")(map_items)
 app.command("new-key")(new_key)
 
 

@@ -1,4 +1,4 @@
-"""`search`, `recommend`, `similar`, `explain`, `suggest`."""
+"""`search`, `recommend`, `similar`, `explain`, `suggest`, `map`."""
 
 from __future__ import annotations
 
@@ -165,3 +165,28 @@ def suggest(
         return
     for one in found:
         print(one.text if one.item is None else f"{one.text}  ({one.item})")
+
+
+def map_items(
+    space: SpacePath,
+    by: Annotated[str, typer.Option(help="text or behavior.")] = "text",
+    limit: Annotated[int, typer.Option(help="Show a sample of at most this many items.")] = 20_000,
+    color: Annotated[str | None, typer.Option(help="A category column to count the items of.")] = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Lay the items out on a map, and keep it beside the Space for whoever looks at it."""
+    import sys
+
+    from itemspace.cli.render import print_json
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        made = opened.map(by, color=color, limit=limit, say=lambda step: print(step, file=sys.stderr))
+    if as_json:
+        points = zip(made.ids, made.x.tolist(), made.y.tolist(), made.colors.tolist(), strict=True)
+        told = [{"item": item, "x": x, "y": y, "color": c} for item, x, y, c in points]
+        print_json({"points": told, "colors": made.color_names, "note": made.note})
+        return
+    print(f"{len(made):,} items. {made.note}.")
+    for at, name in enumerate(made.color_names):
+        print(f"  {name}: {int((made.colors == at).sum()):,}")

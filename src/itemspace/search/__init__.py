@@ -7,9 +7,10 @@ from itemspace.search.autocomplete import Suggester, Suggestion
 from itemspace.search.diversify import diversified
 from itemspace.search.facets import FacetRequest, facet_counts
 from itemspace.search.matching import Matching, matching
-from itemspace.search.merchandising import Merchandised, RuleBook, under_rules
+from itemspace.search.merchandising import Merchandised, under_rules
 from itemspace.search.moves import Move, moved
 from itemspace.search.page import PageRequest, answer, present
+from itemspace.search.rulebook import Plan, RuleBook
 from itemspace.search.rules import Rule, RuleError, Rules
 from itemspace.search.tuning import FusionReport, tune_fusion
 
@@ -20,6 +21,7 @@ __all__ = [
     "Merchandised",
     "Move",
     "PageRequest",
+    "Plan",
     "Rule",
     "RuleBook",
     "RuleError",

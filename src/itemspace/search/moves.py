@@ -11,7 +11,7 @@ from itemspace.core.explain import Explanation
 
 if TYPE_CHECKING:
     from itemspace.core.catalog import Catalog
-    from itemspace.search.merchandising import Plan
+    from itemspace.search.rulebook import Plan
 
 _DONE = {"boost": "boosted", "bury": "buried"}
 

@@ -215,7 +215,10 @@ class Rules:
         for number, rule in enumerate(self.rules, 1):
             self.mask(number - 1, catalog)
             rows = catalog.ids.find(rule.items)
-            gone = [item for item, row in zip(rule.items, rows.tolist(), strict=True) if row < 0]
+            there = rows >= 0
+            if catalog.live is not None:
+                there &= catalog.live[np.maximum(rows, 0)]
+            gone = [item for item, has in zip(rule.items, there.tolist(), strict=True) if not has]
             if gone:
                 notes.append(f'rule {number} "{rule.name}" pins {", ".join(map(shown, gone))}, which is not there.')
         return notes

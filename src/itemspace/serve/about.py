@@ -76,19 +76,21 @@ def _is_shared(catalog: Catalog, column: str, kind: str) -> bool:
 
 async def map_(call: Call) -> dict[str, Any]:
     asked: models.MapRequest = call.asked
+    patience = 0.8 * call.app.config.limits.timeout_s
+    return await call.app.aside.ask((call.space.name, asked.color), lambda: _map(call.space, asked.color), patience)
 
-    def ask(space: Space) -> dict[str, Any]:
-        made = space.map(color=asked.color)
-        points = {
-            "x": made.x.tolist(),
-            "y": made.y.tolist(),
-            "item": made.ids,
-            "label": made.labels,
-            "color": made.colors.tolist() if made.color_names else [-1] * len(made),
-        }
-        return {"points": points, "colors": made.color_names, "note": made.note}
 
-    return await call.space.ask(ask)
+def _map(served: Served, color: str | None) -> dict[str, Any]:
+    with served.reading() as space:
+        made = space.map(color=color)
+    points = {
+        "x": made.x.tolist(),
+        "y": made.y.tolist(),
+        "item": made.ids,
+        "label": made.labels,
+        "color": made.colors.tolist() if made.color_names else [-1] * len(made),
+    }
+    return {"points": points, "colors": made.color_names, "note": made.note}
 
 
 async def report(call: Call) -> dict[str, Any]:

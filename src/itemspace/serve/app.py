@@ -15,6 +15,7 @@ import orjson
 
 from itemspace.core.errors import shown
 from itemspace.serve import openapi
+from itemspace.serve.aside import Aside
 from itemspace.serve.batching import Gone
 from itemspace.serve.body import check_media, from_json, from_query, read_body
 from itemspace.serve.config import ServeConfig, is_local
@@ -77,6 +78,7 @@ class Application:
         self.limit = RateLimit(config.limits.rate_per_s, config.limits.burst, clock)
         self.table = Table(ENDPOINTS)
         self.openapi = self.dumps(openapi.document(ENDPOINTS, keys=bool(self.keys)))
+        self.aside = Aside()
         self.told_spaces: dict[str, dict[str, Any]] = {}
         self._spaces: Spaces | None = None
         self._page = _page() if config.page else None

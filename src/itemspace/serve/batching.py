@@ -66,7 +66,9 @@ class Pool:
     """Threads that answer; a bounded number of calls may wait for one, the rest are refused at once.
 
     There is no pause for company: a call starts when a thread is free. While all are busy, calls with the same key
-    gather in one job, in the place of the first of them. Use from one event loop.
+    gather in one job, in the place of the first of them. Joined jobs run one at a time, on a thread that others leave to
+    them where there are two or more: two halves of a batch side by side cost more than the whole, and a slow call holds up
+    no question. Use from one event loop.
 
     threads: how many run at a time. max_waiting: calls that may wait. timeout_s: from asking to answer.
     max_batch: calls in a job.
@@ -78,7 +80,7 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._queue: deque[_Job] = deque()
         self._joinable: dict[Hashable, _Job] = {}
-        self._busy = self._waiting = 0
+        self._busy = self._joined = self._waiting = 0
         self._seconds = 0.01  # what a call takes, as lately seen
         self._closed = False
         self._idle: asyncio.Event | None = None
@@ -114,7 +116,7 @@ class Pool:
     async def _ask(self, key: Hashable, item: Any, run: Callable[[list[Any]], Sequence[Any]]) -> Any:
         if self._closed:
             raise Closing
-        if self._waiting >= self.max_waiting and self._busy >= self.threads:
+        if self._waiting >= self.max_waiting:
             raise Overloaded(f"{self._waiting:,} requests wait already.", retry_after=self._patience())
         call = _Call(item, asyncio.get_running_loop().create_future())
         job = self._joinable.get(key) if key is not None else None
@@ -149,8 +151,7 @@ class Pool:
 
     def _start(self) -> None:
         """Give free threads what waits longest."""
-        while self._queue and self._busy < self.threads:
-            job = self._queue.popleft()
+        while (job := self._next()) is not None:
             if self._joinable.get(job.key) is job:
                 del self._joinable[job.key]
             calls = [call for call in job.calls if not call.begun]
@@ -160,15 +161,29 @@ class Pool:
                 call.begun = True
             self._waiting -= len(calls)
             self._busy += 1
+            self._joined += job.key is not None
+            job.calls = calls
             done = self._executor.submit(_answers, job.run, [call.item for call in calls])
-            done.add_done_callback(partial(self._hand_over, calls, time.perf_counter()))
+            done.add_done_callback(partial(self._hand_over, job, time.perf_counter()))
 
-    def _hand_over(self, calls: list[_Call], begun: float, done: Future[list[Any]]) -> None:
+    def _next(self) -> _Job | None:
+        """The job that waits longest of those there is room for."""
+        if self._busy >= self.threads:
+            return None
+        for at, job in enumerate(self._queue):
+            if self._joined < 1 if job.key is not None else self._busy - self._joined < max(1, self.threads - 1):
+                del self._queue[at]
+                return job
+        return None
+
+    def _hand_over(self, job: _Job, begun: float, done: Future[list[Any]]) -> None:
         """From the thread that answered to the loop that asked."""
-        calls[0].answer.get_loop().call_soon_threadsafe(self._finish, calls, begun, done)
+        job.calls[0].answer.get_loop().call_soon_threadsafe(self._finish, job, begun, done)
 
-    def _finish(self, calls: list[_Call], begun: float, done: Future[list[Any]]) -> None:
+    def _finish(self, job: _Job, begun: float, done: Future[list[Any]]) -> None:
+        calls = job.calls
         self._busy -= 1
+        self._joined -= job.key is not None
         self._seconds += 0.05 * ((time.perf_counter() - begun) / len(calls) - self._seconds)
         self._start()
         if self._idle is not None and not self._busy and not self._queue:

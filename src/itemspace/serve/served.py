@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+X = TypeVar("X")
 Then: TypeAlias = "Callable[[Space, Hits], T]"
 _LOG = logging.getLogger("itemspace.serve")
 
@@ -273,6 +274,26 @@ class Served:
                 return call(space)
 
         return await self._reads.run(run)
+
+    async def share(self, key: Hashable, item: X, run: Callable[[Space, list[X]], Sequence[T]]) -> T:
+        """The answer of `run(space, [..., item, ...])` for `item`; items that wait with an equal `key` share one run.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `run(space, [item])` raises.
+        """
+        await self._fresh()
+
+        def answers(items: list[X]) -> Sequence[T]:
+            if self.together is not None:
+                self.together(len(items))
+            with self._reading() as space:
+                return run(space, items)
+
+        return await self._reads.join(key, item, answers)
+
+    def reading(self) -> AbstractContextManager[Space]:
+        """The Space for a `with` block on a thread of one's own; it stays open for as long, whatever takes its place."""
+        return self._reading()
 
     def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
         if self.together is not None:

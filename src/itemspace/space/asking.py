@@ -17,9 +17,10 @@ from itemspace.core.ragged import Ragged
 from itemspace.core.requests import History, Requests
 from itemspace.core.vectors import Dense
 from itemspace.search.facets import FacetRequest
-from itemspace.search.merchandising import Merchandised, Plan, RuleBook, under_rules
+from itemspace.search.merchandising import Merchandised, under_rules
 from itemspace.search.moves import moved
 from itemspace.search.page import PageRequest, answer
+from itemspace.search.rulebook import Plan, RuleBook
 from itemspace.search.rules import Rules
 from itemspace.space import asked as given
 from itemspace.space import reasons

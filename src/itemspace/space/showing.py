@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -54,7 +55,10 @@ class Showing:
         about = self._made_of()
         reports = evaluate(cast("Space", self), k=k)
         if keep:
-            keep_reports(self.path, reports, about)
+            try:
+                keep_reports(self.path, reports, about)
+            except OSError as error:
+                warnings.warn(f"the reports could not be kept in {self.path}: {error.strerror}.", stacklevel=2)
         return reports
 
     def last_report(self) -> dict[str, Report] | None:

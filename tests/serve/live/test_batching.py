@@ -154,3 +154,23 @@ def test_closing_answers_what_is_under_way_and_refuses_the_rest():
         assert await first == "answer to first"
 
     pooled(use)
+
+
+def test_a_slow_call_holds_up_no_question_and_questions_hold_up_no_call():
+    async def use(pool, held):
+        first = await busy(pool, held)
+        assert await pool.run(lambda: "beside it") == "beside it"
+        slow = [asyncio.ensure_future(pool.run(held.gate.wait)) for _ in range(3)]
+        held.gate.set()
+        assert await asyncio.gather(*slow) == [True] * 3
+        await first
+        held.gate.clear()
+        slow = asyncio.ensure_future(pool.run(lambda: held.gate.wait(10)))
+        late = asyncio.ensure_future(pool.run(lambda: "later"))
+        await asyncio.sleep(0)
+        assert await pool.join("key", "x", lambda items: items) == "x"  # the second thread is theirs
+        assert not late.done()
+        held.gate.set()
+        assert await asyncio.gather(slow, late) == [True, "later"]
+
+    pooled(use, threads=2)

@@ -29,14 +29,14 @@ def same(hits, alone):
 
 
 async def held(served):
-    """Both threads of `served` at work until the event returned is set, so that what comes gathers."""
-    gate, begun = threading.Event(), threading.Barrier(3)
+    """Questions at a standstill until the event returned is set, so that what comes gathers."""
+    gate, begun = threading.Event(), threading.Event()
 
-    def wait(_):
-        begun.wait(10)
+    def wait(_space, _hits):
+        begun.set()
         assert gate.wait(10)
 
-    waiting = [asyncio.ensure_future(served.ask(wait)) for _ in range(2)]
+    waiting = [asyncio.ensure_future(served.search(SearchQuestion("held"), wait))]
     await asyncio.to_thread(begun.wait, 10)
     return gate, waiting
 
