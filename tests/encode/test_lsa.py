@@ -67,6 +67,18 @@ def test_ngrams_equal_the_reference(texts):
     assert len(set(hashes.tolist())) == len({gram for _, gram in expected})
 
 
+def test_a_few_texts_are_counted_as_many_are(monkeypatch):
+    texts = ["red waterproof boots boots", "", "Çelik bıçak, 4 mm", "a a a b", "水 杯", "boots red"]
+    for options in ({}, {"characters": ()}, {"words": 0}, {"words": 3, "characters": (2, 3)}):
+        few = counts(texts, **options)
+        with monkeypatch.context() as patched:
+            patched.setattr("itemspace.encode.ngrams._FEW", -1)
+            many = counts(texts, **options)
+        assert (few != many).nnz == 0
+        assert few.has_sorted_indices
+        assert few.indices.tolist() == many.indices.tolist()
+
+
 def test_counts_do_not_depend_on_the_batch():
     texts = [*product_catalog().texts()[:40], "", "boots boots boots"]
     whole = counts(texts)

@@ -143,3 +143,59 @@ def test_fast_writes_do_not_pile_up_states(tmp_path):
         assert len(list((tmp_path / "s" / "tables" / "events.lance" / "_versions").glob("*.manifest"))) <= 2 * 20
         store.restore(store.version - 15)
         assert store.events().column("item").to_pylist() == [str(i) for i in range(85)]
+
+
+def test_readers_follow_small_writes_without_the_engine_and_read_the_same_with_it(tmp_path, monkeypatch):
+    """What is kept beside the commits says what the tables say; torn or missing, the tables are asked."""
+    with LanceStore.create(tmp_path / "s", items_schema=SIMPLE, id_column="id") as store:
+        rows = np.arange(5, dtype=np.int32)
+        store.put_items(rows, pa.table({"id": list("abcde"), "price": [1.0, 2.0, 3.0, 4.0, 5.0]}), vectors={"v": np.eye(5, 3, dtype=np.float32)})
+        store.append_events(pa.table({"user": ["u"], "item": ["a"]}))
+        store.update_items(rows[1:3], pa.table({"price": [7.0, 8.0]}))
+        store.remove_items(rows[4:])
+        store.put_vectors("v", rows[:1], np.ones((1, 3), np.float32))
+        store.put_items(rows[4:], pa.table({"id": ["e"], "price": [9.0]}))  # back, with the vector it had
+        store.append_events(pa.table({"user": ["w"], "item": ["b"]}))
+
+    def told(reader):
+        found = []
+        for since in range(reader.version + 1):
+            changes = reader.changes(since)
+            written, values = changes.vectors("v")
+            found.append((changes.rows.tolist(), changes.live.tolist(), changes.table.to_pylist(), written.tolist()))
+            found.append((values.tolist(), changes.lost("v").tolist(), reader.events(max(since, 1)).to_pylist()))
+        return found
+
+    with LanceStore.open(tmp_path / "s") as reader:
+        by_file = told(reader)
+        assert not reader._tables._pins.keys() - {"items", "vectors-v"}  # events were never asked of the engine
+    for file in sorted((tmp_path / "s" / "appended").iterdir())[::2]:
+        file.write_bytes(file.read_bytes()[:-9])
+    with LanceStore.open(tmp_path / "s") as reader:
+        assert told(reader) == by_file
+    for file in (tmp_path / "s" / "appended").iterdir():
+        file.unlink()
+    with LanceStore.open(tmp_path / "s") as reader:
+        assert told(reader) == by_file
+
+
+def test_two_writers_in_turn_know_what_the_other_wrote(tmp_path):
+    """What a writer remembers between its writes is brought up to date, or dropped, when another wrote meanwhile."""
+    with LanceStore.create(tmp_path / "s", items_schema=SIMPLE, id_column="id") as store:
+        store.put_items(np.arange(3, dtype=np.int32), pa.table({"id": list("abc"), "price": [0.0, 0.0, 0.0]}))
+    with LanceStore.open(tmp_path / "s") as one, LanceStore.open(tmp_path / "s") as two:
+        for turn in range(6):
+            for number, store in enumerate((one, two)):
+                with store.writing():
+                    new = np.array([3 + 2 * turn + number], np.int32)
+                    _ = store.version
+                    store.put_items(new, pa.table({"id": [f"new {new[0]}"], "price": [0.0]}))
+                    known = np.arange(new[0] + 1, dtype=np.int32)  # those of the other, too
+                    _, _, table = store.items()
+                    store.update_items(known, pa.table({"price": [n + 1 for n in table.column("price").to_pylist()]}))
+        rows, live, table = one.items()
+        assert len(rows) == 15
+        assert live.all()
+        written = [12, 12, 12, *range(12, 0, -1)]
+        assert table.column("price").to_pylist() == written
+        assert two.items()[2].equals(table)

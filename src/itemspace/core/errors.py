@@ -88,6 +88,10 @@ class ArtifactError(ItemspaceError):
     """A file or folder on disk is missing, damaged, or not what it claims to be."""
 
 
+class InUseError(ArtifactError):
+    """Another writer is at work on it; the message names its process. Later it may be free."""
+
+
 class FormatVersionError(ArtifactError):
     """The artifact was written by a newer itemspace; the message names the version that can read it."""
 

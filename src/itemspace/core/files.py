@@ -6,13 +6,14 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from itemspace.core.errors import ArtifactError, shown
+from itemspace.core.errors import ArtifactError, InUseError, shown
 
 
 def as_path(given: object) -> Path:
@@ -145,15 +146,23 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+_HOLDER = 32
+"""Characters in a lock's file: who holds it."""
+
+
 class FileLock:
     """An exclusive lock on a file, for one holder over all processes; it ends with the process that holds it.
 
-    The file holds the process number of the holder, so that whoever is refused learns who to wait for.
+    The file holds the process number of the holder, so that whoever is refused learns who to wait for, and a mark of the
+    object that held it last.
     """
 
     def __init__(self, path: Path, *, what: str) -> None:
         self.path, self.what = Path(path), what
         self._handle: int | None = None
+        self._mark = secrets.token_hex(8)
+        self.undisturbed = False
+        """Whether nobody else has held the lock since this object last did."""
 
     @property
     def held(self) -> bool:
@@ -164,7 +173,8 @@ class FileLock:
         """Take the lock, or say who has it. Taking it twice is fine.
 
         Raises:
-            ArtifactError: another process (or another object of this one) holds it, or the folder cannot be written.
+            InUseError: another process (or another object of this one) holds it.
+            ArtifactError: the folder cannot be written.
         """
         if self._handle is not None:
             return
@@ -175,15 +185,18 @@ class FileLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = next(iter(os.pread(handle, _HOLDER, 0).decode(errors="replace").split()), "unknown")
             os.close(handle)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
-            raise ArtifactError(
+            raise InUseError(
                 f"{self.what} is being written by process {holder}. Wait until it ends, or close it there first."
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        # Always as long: a file cut short and written anew is flushed to disk by some file systems.
+        mine = f"{os.getpid()} {self._mark}".ljust(_HOLDER).encode()
+        self.undisturbed = os.pread(handle, _HOLDER, 0) == mine
+        if not self.undisturbed:
+            os.pwrite(handle, mine, 0)
         self._handle = handle
 
     def release(self) -> None:

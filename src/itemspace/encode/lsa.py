@@ -229,9 +229,11 @@ def _weigh(found: sp.csr_matrix, table: np.ndarray, weights: np.ndarray) -> sp.c
     before = np.concatenate(([0], np.cumsum(used)))
     columns = columns[used]
     values = (1 + np.log(found.data[used])) * weights[columns]
-    matrix = sp.csr_matrix((values, columns, before[found.indptr]), shape=(found.shape[0], len(weights)))
-    # A product visits a row's entries in stored order: sorted, so that a text's vector never depends on its batch.
+    bounds = before[found.indptr]
+    # A product visits a row's entries in stored order, which is by column: a text's vector never depends on its batch.
+    row = np.repeat(np.arange(found.shape[0]), np.diff(bounds))
+    lengths = np.sqrt(np.bincount(row, np.square(values, dtype=np.float64), found.shape[0])).astype(np.float32)
+    values = (values / np.where(lengths == 0, 1, lengths)[row]).astype(np.float32)
+    matrix = sp.csr_matrix((values, columns, bounds), shape=(found.shape[0], len(weights)))
     matrix.sort_indices()
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).reshape(-1))
-    matrix.data /= np.repeat(np.where(lengths == 0, 1, lengths), np.diff(matrix.indptr)).astype(np.float32)
     return matrix

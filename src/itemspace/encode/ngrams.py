@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,6 +14,8 @@ from itemspace.core.hashing import splitmix64
 
 _BREAK, _WORD, _ALONE, _DROPPED = 0, 1, 2, 3
 _FNV = np.uint64(0x100000001B3)
+_FEW = 512
+"""Tokens up to which n-grams are counted one by one; above, every distinct word is cut once."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def _kinds(points: np.ndarray) -> np.ndarray:
     return table
 
 
+@lru_cache(4096)
 def _kind(character: str) -> int:
     category = unicodedata.category(character)
     if category == "Mn":
@@ -126,6 +130,8 @@ def counts(
     """
     tokens = tokenize(texts)
     half = np.uint64((1 << (bits - 1)) - 1)
+    if len(tokens) <= _FEW:
+        return _counted(tokens, len(texts), words, characters, bits)
     parts = []
     if words:
         found = [word_ngrams(tokens, n) for n in range(1, words + 1)]
@@ -134,6 +140,24 @@ def counts(
     if characters:
         parts.append(_character_counts(tokens, len(texts), characters, half))
     return _side_by_side(parts, (len(texts), 1 << bits))
+
+
+def _counted(tokens: Tokens, texts: int, words: int, characters: tuple[int, ...], bits: int) -> sp.csr_matrix:
+    """`counts` of a few tokens (queries) by sorting (text, column) pairs: fewer and cheaper steps than sparse algebra."""
+    half = np.uint64((1 << (bits - 1)) - 1)
+    found = [word_ngrams(tokens, n) for n in range(1, words + 1)]
+    keys = [(text.astype(np.int64) << bits) | (hashes & half).astype(np.int64) for hashes, text in found]
+    if characters:
+        hashes, owner = character_ngrams(tokens, characters)
+        columns = ((hashes & half) + half + np.uint64(1)).astype(np.int64)
+        keys.append((tokens.text[owner].astype(np.int64) << bits) | columns)
+    pairs = np.sort(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, np.int64)
+    times = np.diff(np.append(first, len(pairs))).astype(np.float32)
+    pairs = pairs[first]
+    bounds = np.searchsorted(pairs, np.arange(texts + 1, dtype=np.int64) << bits).astype(np.int32)
+    columns = (pairs & ((1 << bits) - 1)).astype(np.int32)
+    return sp.csr_matrix((times, columns, bounds), shape=(texts, 1 << bits))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +15,9 @@ from itemspace.core.artifacts import Artifact
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Index, Retriever
 from itemspace.core.dataset import Dataset
-from itemspace.core.errors import ArtifactError, FormatVersionError, RequestError, nearest
+from itemspace.core.errors import ArtifactError, FormatVersionError, InUseError, RequestError, nearest
 from itemspace.core.files import as_path
+from itemspace.core.ids import Ids
 from itemspace.core.plugins import find
 from itemspace.data.table_files import TableFiles, found_at
 from itemspace.recipe import Recipe
@@ -67,6 +69,7 @@ class Space(Asking, Showing):
         self.path = artifact.path
         self._artifact, self._store, self._live = artifact, store, live
         self._lock = ReadWriteLock()
+        self._changing = threading.RLock()  # taken before the store's and the readers' locks
 
     # Making and opening
 
@@ -176,6 +179,16 @@ class Space(Asking, Showing):
         """The store version that answers reflect."""
         return self._live.version
 
+    @property
+    def generation(self) -> str:
+        """The generation that was opened, as `CURRENT` named it then."""
+        return self._artifact.generation
+
+    @property
+    def users(self) -> Ids:
+        """The users that something is known of."""
+        return self._live.histories.users
+
     def retriever(self, by: str | None = None) -> Retriever:
         """What `search(by=...)` asks: "hybrid", "lexical", "dense" or "system"; by default the first there is of
         "system", "hybrid", "lexical", "dense".
@@ -259,16 +272,48 @@ class Space(Asking, Showing):
         """Follow what another process wrote. Returns whether anything changed."""
         if self._store.version == self._live.version:
             return False
-        with self._lock.write():
-            self._live.follow(self._store)
+        with self._changing:
+            self._follow()
         return True
 
+    @contextmanager
+    def writing(self, *, wait_s: float = 0.0) -> Iterator[Self]:
+        """Hold the writer's place for a `with` block: for several changes in a row, or to wait while another process
+        has it.
+
+        Raises:
+            InUseError: another process still has it after `wait_s` seconds.
+        """
+        until, pause = time.monotonic() + wait_s, 0.0005
+        with ExitStack() as held:
+            while True:
+                try:
+                    # In between, others may refresh.
+                    with ExitStack() as taken:
+                        taken.enter_context(self._changing)
+                        taken.enter_context(self._store.writing())
+                        held.push(taken.pop_all())
+                    break
+                except InUseError:
+                    if time.monotonic() >= until:
+                        raise
+                time.sleep(pause)
+                pause = min(2 * pause, 0.01)
+            yield self
+
     def _change(self, apply: Callable[[], int]) -> int:
-        with self._lock.write(), self._store.writing():
-            self._live.follow(self._store)
+        with self._changing, self._store.writing():
+            self._follow()
             count = apply()
-            self._live.follow(self._store)
+            self._follow()
             return count
+
+    def _follow(self) -> None:
+        """Catch up with the store. The caller holds `_changing`."""
+        news = self._live.news(self._store)
+        if news is not None:
+            with self._lock.write():
+                self._live.take(news)
 
     def snapshot(self, tag: str) -> int:
         """Name the present state of items, vectors and events, so that `restore` can bring it back."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from itemspace.core.artifacts import Artifact
 from itemspace.core.catalog import Catalog
@@ -23,7 +24,7 @@ from itemspace.core.keeping import follow
 from itemspace.core.schema import Schema
 from itemspace.core.seeding import derive
 from itemspace.core.taking import replaced_values, take_values
-from itemspace.core.vectors import Dense
+from itemspace.core.vectors import Dense, Vectors
 from itemspace.data.staged import IDS, ITEMS, mapped_ids, mapped_table
 from itemspace.encode.fields import TextFields
 from itemspace.index.flat import FlatIndex
@@ -34,11 +35,28 @@ from itemspace.space.build import CHUNK, VECTORS
 from itemspace.space.histories import Histories
 from itemspace.space.suggesting import Suggesting
 from itemspace.space.tuning import stated
-from itemspace.store.contract import Store
+from itemspace.store.contract import Changes, Store
 
 SMALL_PIECE, MOST_PIECES = 1_000, 64
 """Pieces of at most this many rows come of additions; this many of them are kept before they are joined."""
 _UNREADABLE = (ArtifactError, OSError, ValueError, KeyError, SpaceMismatchError)
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened since a version, read and encoded, ready to be taken in.
+
+    changes: of items; catalog: with them; alive: int32 rows changed and not removed; words: of those, encoded for the word
+    index. vectors: rows, values, and rows that lost theirs. events: since then, or all of them after a reset.
+    """
+
+    changes: Changes
+    catalog: Catalog
+    alive: np.ndarray
+    words: Vectors | None
+    vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    events_reset: bool
+    events: pa.Table
 
 
 @dataclass
@@ -97,51 +115,71 @@ class Live:
 
     def follow(self, store: Store) -> None:
         """Catch up with what the store acknowledged since `version`; without any of it, nothing is read."""
-        if store.version > self.version:
-            self._follow_items(store)
-            self._follow_events(store)
+        news = self.news(store)
+        if news is not None:
+            self.take(news)
+        else:
+            self._compose()
+
+    def news(self, store: Store) -> News | None:
+        """What the store acknowledged since `version`, read and encoded; None without any. Others may go on reading."""
+        if store.version <= self.version:
+            return None
+        changes = store.changes(self.version)
+        catalog = self.catalog
+        if len(changes):
+            catalog = merged(catalog, changes.rows, changes.live, changes.table)
+        alive = changes.rows[changes.live]
+        words = None
+        if self.words is not None and len(alive):
+            words = self.words[0].encode(catalog.take(alive), role="item")
+        found = None
+        if self.dense is not None and self.encoder is not None:
+            found = (*changes.vectors(VECTORS), changes.lost(VECTORS))
+        reset = store.events_reset > self.events_seen
+        events = store.events(0 if reset else self.events_seen)
+        # Another process may have written since `changes` was read: its events may speak of items not known here yet.
+        events = events.filter(pc.less_equal(events.column("_version"), changes.version))
+        return News(changes, catalog, alive, words, found, reset, events)
+
+    def take(self, news: News) -> None:
+        """Take `news` in. Nobody may be reading meanwhile."""
+        self._take_items(news)
+        self._take_events(news)
         self._compose()
 
-    def _follow_items(self, store: Store) -> None:
-        changes = store.changes(self.version)
-        if len(changes):
-            before = self.catalog
-            self.catalog = merged(self.catalog, changes.rows, changes.live, changes.table)
-            alive = changes.rows[changes.live]
-            if self.suggesting is not None:
-                self.suggesting.follow(before, self.catalog, alive)
-            ties = self.catalog.ids.ties
-            if self.words is not None and len(alive):
-                fields, index = self.words
-                index.upsert(fields.encode(self.catalog.take(alive), role="item"), alive, ties=ties)
-            if self.system is not None:
-                follow(self.system, self.catalog, alive, changes.removed)
-            held = [self.dense, None if self.words is None else self.words[1]]
-            for part in held:
-                if part is not None and len(changes.removed):
-                    part.remove(changes.removed)
-        if self.dense is not None and self.encoder is not None:
-            rows, values = changes.vectors(VECTORS)
-            lost = changes.lost(VECTORS)
+    def _take_items(self, news: News) -> None:
+        changes, before, self.catalog = news.changes, self.catalog, news.catalog
+        if self.suggesting is not None and len(changes):
+            self.suggesting.follow(before, self.catalog, news.alive)
+        ties = self.catalog.ids.ties
+        if news.words is not None and self.words is not None:
+            self.words[1].upsert(news.words, news.alive, ties=ties)
+        if self.system is not None and len(changes):
+            follow(self.system, self.catalog, news.alive, changes.removed)
+        held = [self.dense, None if self.words is None else self.words[1]]
+        for part in held:
+            if part is not None and len(changes.removed):
+                part.remove(changes.removed)
+        if news.vectors is not None and self.dense is not None and self.encoder is not None:
+            rows, values, lost = news.vectors
             if len(lost):
                 self.dense.remove(lost)
             if len(rows):
-                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=self.catalog.ids.ties)
+                self.dense.upsert(Dense(values, self.encoder.space), rows, ties=ties)
         self.version = changes.version
 
-    def _follow_events(self, store: Store) -> None:
-        if store.events_reset > self.events_seen:
-            self.histories, since = Histories.of(None), 0
-        else:
-            since = self.events_seen
-        table = store.events(since)
+    def _take_events(self, news: News) -> None:
+        if news.events_reset:
+            self.histories = Histories.of(None)
+        table = news.events
         if table.num_rows:
             rows = self.catalog.ids.find(table.column("item"))
             keep = rows >= 0
             times = np.asarray(table.column("time").fill_null(0), np.int64)
             users = table.column("user").filter(pa.array(keep)).to_pylist()
             self.histories.append(users, rows[keep], times[keep])
-            self.events_seen = int(np.asarray(table.column("_version")).max())
+        self.events_seen = news.changes.version
 
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)

@@ -4,6 +4,8 @@
 store.json             what kind of folder this is, its format, the columns of items
 LOCK                   held by the writer; names its process
 commits/00000017.json  the state after write 17: {"version", "tables": {name: table version}, "meta": {key: version}, ...}
+appended/00000017.<table>@<version>.arrow   what write 17 appended to a table, where it is little: a copy for readers who
+                       follow, so that they need not ask the engine; without it, or where it is damaged, they do
 meta/<key>.<n>.json    a meta value as written by commit n
 ```
 
@@ -15,14 +17,19 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError, DataError
 from itemspace.core.files import read_json, write_json_atomic
 
 _NAME = re.compile(r"^(\d{8,})\.json$")
+MOST_FOLLOWED = 64
+"""Writes that a reader follows one by one; further behind, it asks the engine."""
 _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -129,9 +136,44 @@ class CommitLog:
         for version in self.versions():
             if version not in keep:
                 self._file(version).unlink(missing_ok=True)
+        for file in (self.path / "appended").glob("*.arrow"):
+            if int(file.name.partition(".")[0]) < max(keep, default=0) - MOST_FOLLOWED:
+                file.unlink(missing_ok=True)
         for file in (self.path / "meta").iterdir():
             if file.name not in named:
                 file.unlink(missing_ok=True)
+
+    def write_appended(self, version: int, table: str, table_version: int, entries: pa.Table) -> None:
+        """Keep what write `version` is about to append to a table, for readers who follow. Not synced: it is a copy."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, entries.schema) as writer:
+            writer.write_table(entries)
+        content = sink.getvalue().to_pybytes()
+        place = self._appended_file(version, table, table_version)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
+
+    def appended(self, since: int, until: Commit, table: str) -> list[pa.Table] | None:
+        """What was appended to `table` after version `since` up to `until`, write by write; None where not all is kept."""
+        if not 0 <= until.version - since <= MOST_FOLLOWED:
+            return None
+        found = []
+        try:
+            before = self.at(since) if since < until.version else until
+            for version in range(since + 1, until.version + 1):
+                after = until if version == until.version else self.at(version)
+                now = after.tables.get(table)
+                if after.events_reset != before.events_reset:
+                    return None
+                if now is not None and now != before.tables.get(table):
+                    found.append(_checked(self._appended_file(version, table, now).read_bytes()))
+                before = after
+        except (DataError, ArtifactError, OSError, ValueError):  # pa.ArrowInvalid is a ValueError
+            return None
+        return found
+
+    def _appended_file(self, version: int, table: str, table_version: int) -> Path:
+        return self.path / "appended" / f"{version:08d}.{table}@{table_version}.arrow"
 
     def write_meta(self, key: str, version: int, value: Any) -> None:
         """Write what commit `version` will name as the value of `key`."""
@@ -149,6 +191,17 @@ class CommitLog:
 
     def _file(self, version: int) -> Path:
         return self.folder / f"{version:08d}.json"
+
+
+def _checked(content: bytes) -> pa.Table:
+    """The table in a file of `write_appended`.
+
+    Raises:
+        ValueError: the file is not whole.
+    """
+    if int.from_bytes(content[:4], "little") != zlib.crc32(content[4:]):
+        raise ValueError("not whole")
+    return pa.ipc.open_stream(pa.py_buffer(content)[4:]).read_all()
 
 
 def check_key(key: str) -> None:

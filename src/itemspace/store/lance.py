@@ -6,8 +6,10 @@ Choose it unless a database is to be shared over a network. See `commits` for ho
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +66,23 @@ class LanceStore(Transactional):
         """Use `create` or `open`."""
         super().__init__(path, config)
         self._recent: Recent | None = None
+        self._empty: dict[str, pa.Table] = {}
 
     def _forget(self) -> None:
         self._recent = None
+
+    def _remember(self, commit: Commit) -> None:
+        recent = self._recent
+        if recent is None:
+            return
+        # What it stands on may be tidied away by another process some time after it was superseded.
+        old = time.monotonic() - recent.made > self.config.keep_seconds / 2
+        old = old or commit.version - recent.first > self.config.keep_versions / 2
+        parts = None if old else self._log.appended(recent.version, commit, ITEMS)
+        if parts is None or not all(recent.add(entries) for entries in parts):
+            self._forget()
+        else:
+            recent.version = commit.version
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -148,8 +164,10 @@ class LanceStore(Transactional):
 
     def _commit_items(self, commit: Commit, entries: pa.Table) -> int:
         version = self._commit(self._append(commit, ITEMS, entries))
-        if self._recent is not None and not self._recent.add(entries):
-            self._forget()
+        if self._recent is not None:
+            self._recent.version = version
+            if not self._recent.add(entries):
+                self._forget()
         return version
 
     def _newest(self, base: Commit, rows: np.ndarray, version: int, *, live: bool | None = None) -> pa.Table:
@@ -162,7 +180,7 @@ class LanceStore(Transactional):
 
     def _check_rows(self, commit: Commit, rows: np.ndarray) -> None:
         if self._recent is None:
-            self._recent = Recent(self._pin(commit, ITEMS))
+            self._recent = Recent(self._pin(commit, ITEMS), commit.version)
         unknown = self._recent.unknown(rows)
         if len(unknown):
             raise DataError(f"row {int(unknown[0]):,} holds no item.", count=len(unknown))
@@ -324,8 +342,12 @@ class LanceStore(Transactional):
             yield table.take(pa.array(np.argsort(array_of(table, "_sequence")))).select(names)
 
     def events(self, since: int = 0) -> pa.Table:
-        pinned = self._pin(self._now(), EVENTS)
+        commit = self._now()
         names = [*EVENT_SCHEMA.names, "_version"]
+        if since > 0 and (parts := self._log.appended(since, commit, EVENTS)) is not None:
+            empty = pa.schema([*EVENT_SCHEMA, VERSION]).empty_table()
+            return pa.concat_tables([part.select(names).cast(empty.schema) for part in parts] or [empty])
+        pinned = self._pin(commit, EVENTS)
         if pinned is None:
             return pa.schema([*EVENT_SCHEMA, VERSION]).empty_table()
         table = pinned.read([*names, "_sequence"], f"_version > {int(since)}" if since > 0 else None)
@@ -336,25 +358,45 @@ class LanceStore(Transactional):
 
     def changes(self, since: int) -> Changes:
         commit = self._now()
-        # Asked first, so that an index that is up to date does not load the engine.
-        pinned = self._pin(commit, ITEMS) if since < commit.version else None
-        empty = self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0)
-        found = empty if pinned is None else pinned.since(since)
+        found = self._written(commit, ITEMS, since)
+        rows, live = array_of(found, "_row"), array_of(found, "_live")
 
+        @cache
         def vectors(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            pinned = self._vector_table(commit, name)
-            written = pinned.since(since)
+            written = self._written(commit, VECTORS + name, since)
             # An item put back has a vector that is older than its return.
             back = np.setdiff1d(rows[live & (array_of(found, "_put") > since)], array_of(written, "_row"))
-            table = pa.concat_tables([written, pinned.lookup(back)])
-            at, present = array_of(table, "_row"), array_of(table, "_live")
-            alive = self._are_live(commit, at)
+            if len(back):
+                written = pa.concat_tables([written, self._vector_table(commit, name).lookup(back)])
+            at, present = array_of(written, "_row"), array_of(written, "_live")
+            known = np.isin(at, rows)
+            alive = np.isin(at, rows[live])
+            if not known.all():
+                alive[~known] = self._are_live(commit, at[~known])
             kept = np.flatnonzero(alive & present)
             kept = kept[np.argsort(at[kept])]
-            return at[kept], matrix_of(table)[kept], np.sort(at[alive & ~present])
+            return at[kept], matrix_of(written)[kept], np.sort(at[alive & ~present])
 
-        rows, live = array_of(found, "_row"), array_of(found, "_live")
         return Changes(commit.version, rows, live, found.select(self._schema.names), vectors)
+
+    def _written(self, commit: Commit, name: str, since: int) -> pa.Table:
+        """The newest entries of rows written to a log after version `since`, in row order."""
+        parts = self._log.appended(since, commit, name)
+        if parts is None:
+            pinned = self._pin(commit, name) if name == ITEMS else self._vector_table(commit, name[len(VECTORS) :])
+            return self._no_items() if pinned is None else pinned.since(since)
+        if not parts:
+            return self._no_items() if name == ITEMS else self._no_vectors(commit, name[len(VECTORS) :])
+        table = pa.concat_tables(parts)
+        return table.take(pa.array(newest(array_of(table, "_row"), array_of(table, "_version"))))
+
+    def _no_vectors(self, commit: Commit, name: str) -> pa.Table:
+        if name not in self._empty:  # the columns of a table of vectors never change
+            self._empty[name] = self._vector_table(commit, name).schema.empty_table()
+        return self._empty[name]
+
+    def _no_items(self) -> pa.Table:
+        return self._entries(np.zeros(0, np.int32), self._schema.empty_table(), 0)
 
     # -- meta ----------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pyarrow as pa
 
@@ -12,9 +14,11 @@ _MOST = 20_000
 
 
 class Recent:
-    """The items as of a pinned table, and the entries written since; valid while one writer holds the lock."""
+    """The items as of a pinned table, and the entries written since, by whom ever: all up to `version`."""
 
-    def __init__(self, base: Pinned | None) -> None:
+    def __init__(self, base: Pinned | None, version: int) -> None:
+        self.version = self.first = version
+        self.made = time.monotonic()
         self._base = base
         self._entries: dict[int, tuple[pa.Table, int]] = {}
         self._known = np.zeros(0, bool)

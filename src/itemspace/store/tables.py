@@ -193,7 +193,7 @@ class Tables:
 
     def recover(self, versions: dict[str, int]) -> dict[str, int]:
         """Take back what a killed writer appended beyond `versions`; returns the versions to go on from."""
-        self._heads.clear()
+        self._heads = {name: head for name, head in self._heads.items() if name in versions}
         found = {}
         for name, version in versions.items():
             head = self.head(name)

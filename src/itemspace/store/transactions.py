@@ -18,6 +18,7 @@ from itemspace.core.files import FileLock, fsync_folder, read_json, write_json_a
 from itemspace.store.columns import kept_schema
 from itemspace.store.commits import Commit, CommitLog
 from itemspace.store.contract import Store, StoreConfig
+from itemspace.store.recent import SMALL
 from itemspace.store.tables import Pinned, Tables
 from itemspace.store.upkeep import keep_seconds, prune_log, tidy
 
@@ -40,6 +41,8 @@ class Transactional(Store):
         self._lock = FileLock(self.location / "LOCK", what=f"{self.location}")
         self._guard = threading.RLock()
         self._heads: dict[str, int] = {}
+        self._sound = False  # whether `_heads` is what this object left
+        self._appended: dict[str, pa.Table | None] = {}
         self._seen = 0
 
     @classmethod
@@ -107,7 +110,6 @@ class Transactional(Store):
         with self._guard:
             self._log.let_go()
             self._lock.release()
-            self._forget()
 
     @contextmanager
     def writing(self) -> Iterator[Self]:
@@ -154,8 +156,11 @@ class Transactional(Store):
         self._lock.acquire()
         try:
             commit = self._log.hold()
-            self._heads = self._tables.recover(commit.tables)
-            self._forget()
+            if not (self._sound and self._lock.undisturbed):
+                self._sound = False
+                self._heads = self._tables.recover(commit.tables)
+                self._sound = True
+            self._remember(commit)
         except BaseException:
             self.release()
             raise
@@ -165,11 +170,17 @@ class Transactional(Store):
         """Append to a table; the commit to come names the result."""
         fresh = name not in commit.tables
         self._heads[name] = self._tables.append(name, table, fresh=fresh)
+        little = isinstance(table, pa.Table) and table.num_rows <= SMALL and name not in self._appended
+        self._appended[name] = table if little else None
         writes = {**commit.writes, name: commit.writes.get(name, 0) + 1}
         return replace(commit, tables={**commit.tables, name: self._heads[name]}, writes=writes)
 
     def _commit(self, commit: Commit) -> int:
         """Acknowledge."""
+        for name, entries in self._appended.items():
+            if entries is not None:
+                self._log.write_appended(commit.version, name, self._heads[name], entries)
+        self._appended = {}
         self._log.write(replace(commit, tables={name: self._heads[name] for name in commit.tables}))
         self._seen = commit.version
         return commit.version
@@ -184,13 +195,18 @@ class Transactional(Store):
                 yield self._tidied(latest)
             except BaseException:
                 self._forget()
+                self._appended, self._sound = {}, False
                 self._heads = self._tables.recover(self._log.latest().tables)
+                self._sound = True
                 if not held:
                     self.release()
                 raise
 
     def _forget(self) -> None:
-        """Drop what is remembered about the content: another process may change it from here on."""
+        """Drop what is remembered about the content."""
+
+    def _remember(self, commit: Commit) -> None:
+        """Bring what is remembered about the content to `commit`: other processes may have changed it, or drop it."""
 
     def _tidied(self, commit: Commit) -> Commit:
         """`commit` after the upkeep that is due; the write at hand will name the result."""

@@ -1,0 +1,517 @@
+"""`Served`: one Space in one process, held under load. `Spaces`: all that a server serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
+
+import numpy as np
+
+from itemspace.core.catalog import Catalog
+from itemspace.core.errors import InUseError, ItemspaceError, RequestError, nearest
+from itemspace.core.files import as_path
+from itemspace.serve.batching import Closing, Overloaded, Pool, TimedOut
+from itemspace.serve.writing import ChangeCount, current_mark
+
+if TYPE_CHECKING:
+    from itemspace.core.hits import Hits
+    from itemspace.space import Space
+
+__all__ = [
+    "Closing",
+    "Overloaded",
+    "RecommendQuestion",
+    "SearchQuestion",
+    "Served",
+    "ServedOptions",
+    "Spaces",
+    "TimedOut",
+    "UnknownSpace",
+]
+
+T = TypeVar("T")
+X = TypeVar("X")
+Then: TypeAlias = "Callable[[Space, Hits], T]"
+_LOG = logging.getLogger("itemspace.serve")
+
+
+class UnknownSpace(RequestError):
+    """The server has no Space of that name."""
+
+
+class Configured(Protocol):
+    """The part of a server's configuration that is read here; `ServeConfig` has it."""
+
+    @property
+    def spaces(self) -> Mapping[str, Path]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def limits(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ServedOptions:
+    """How much of a machine one Space may take in one process.
+
+    threads: reads that run at a time. max_waiting: reads that may wait for a thread; beyond it they are refused.
+    max_batch: questions answered together. timeout_s: a read, from asking to answer. max_changes: changes that may wait.
+    change_timeout_s: a change, from asking to acknowledged. watch_s: how often to look for a new generation, and for
+    changes made by processes that do not serve.
+    """
+
+    threads: int = 2
+    max_waiting: int = 256
+    max_batch: int = 32
+    timeout_s: float = 10.0
+    max_changes: int = 64
+    change_timeout_s: float = 30.0
+    watch_s: float = 1.0
+
+    @classmethod
+    def of(cls, config: Configured) -> Self:
+        """What a server's configuration says of this."""
+        limits = config.limits
+        return cls(
+            threads=config.threads,
+            max_waiting=limits.max_waiting,
+            timeout_s=limits.timeout_s,
+            change_timeout_s=limits.write_timeout_s,
+        )
+
+
+@dataclass(frozen=True)
+class SearchQuestion:
+    """One query and how to answer it; see `Space.search`."""
+
+    query: str
+    k: int = 10
+    where: str | None = None
+    by: str | None = None
+    facets: tuple[str, ...] | None = None
+    sort: tuple[str, ...] | None = None
+    offset: int = 0
+    group_by: str | None = None
+    explain: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        """What questions answered together must share."""
+        return ("search", replace(self, query=""), not self.query.strip())
+
+
+@dataclass(frozen=True)
+class RecommendQuestion:
+    """One history or known user, and how to answer; see `Space.recommend`."""
+
+    history: tuple[str, ...] | None = None
+    user: str | None = None
+    k: int = 10
+    where: str | None = None
+    exclude_seen: bool = True
+    explain: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        """What questions answered together must share."""
+        kind = "user" if self.history is None else "history" if self.history else "empty"
+        return ("recommend", replace(self, history=None, user=None), kind)
+
+
+class _Generation:
+    """An opened Space and who reads it; once retired, the last reader closes it."""
+
+    def __init__(self, space: Space, mark: object) -> None:
+        self.space, self.mark = space, mark
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._retired = False
+
+    def enter(self) -> bool:
+        """Count a reader in, unless it has been retired."""
+        with self._lock:
+            self._readers += not self._retired
+            return not self._retired
+
+    def leave(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            last = self._retired and self._readers == 0
+        if last:
+            self.space.close()
+
+    def retire(self) -> None:
+        with self._lock:
+            last = not self._retired and self._readers == 0
+            self._retired = True
+        if last:
+            self.space.close()
+
+
+class Served:
+    """One Space in one process: reads on a bounded pool, questions asked alike answered together, one writer over all
+    processes, changes visible to the next read anywhere, and new generations taken over without a failed read.
+
+    Its coroutines belong to one event loop.
+    """
+
+    def __init__(self, name: str, path: Path, options: ServedOptions, generation: _Generation) -> None:
+        """Use `open`."""
+        self.name, self.path, self.options = name, path, options
+        self._now = generation
+        self.together: Callable[[int], object] | None = None  # told how many questions one run answers
+        self._count = ChangeCount(path)
+        self._seen = 0  # the count at which `_now` had followed everything
+        self._reads = Pool(
+            f"reads-{name}",
+            threads=options.threads,
+            max_waiting=options.max_waiting,
+            timeout_s=options.timeout_s,
+            max_batch=options.max_batch,
+        )
+        self._writes = Pool(
+            f"changes-{name}", threads=1, max_waiting=options.max_changes, timeout_s=options.change_timeout_s
+        )
+        self._follower = ThreadPoolExecutor(1, thread_name_prefix=f"follow-{name}")
+        self._swapping = threading.Lock()
+        self._refused: object = None  # the mark of a generation that could not be opened
+        self._following: asyncio.Future[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    def open(cls, name: str, path: str | Path, options: ServedOptions | None = None) -> Self:
+        """Open the Space at `path`.
+
+        Raises:
+            ArtifactError: there is none, or it is damaged.
+        """
+        home = as_path(path)
+        mark = current_mark(home)
+        return cls(name, home, options or ServedOptions(), _Generation(_open(home), mark))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return not self._closed
+
+    @property
+    def version(self) -> int:
+        """The store version that answers reflect."""
+        return self._now.space.version
+
+    @property
+    def generation(self) -> str:
+        """The generation that answers."""
+        return self._now.space.generation
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items that answers reflect, to look IDs up in before asking. Its rows mean nothing to another generation."""
+        return self._now.space.catalog
+
+    @property
+    def waiting(self) -> int:
+        """Reads that have not begun."""
+        return self._reads.waiting
+
+    # Asking
+
+    @overload
+    async def search(self, question: SearchQuestion) -> Hits: ...
+    @overload
+    async def search(self, question: SearchQuestion, then: Then[T]) -> T: ...
+
+    async def search(self, question: SearchQuestion, then: Then[Any] | None = None) -> Any:
+        """The answer to one query; queries that wait with the same options share one `Space.search`.
+
+        then: makes of the hits (of this one query) what is wanted, on the same thread and the same state of the Space:
+        rows mean nothing to another generation.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `Space.search` raises.
+        """
+        if question.explain:
+            return await self.ask(lambda space: _made(space, _searched(space, [question]), 0, then))
+        await self._fresh()
+        return await self._reads.join(question.key, (question, then), self._answer_searches)
+
+    @overload
+    async def recommend(self, question: RecommendQuestion) -> Hits: ...
+    @overload
+    async def recommend(self, question: RecommendQuestion, then: Then[T]) -> T: ...
+
+    async def recommend(self, question: RecommendQuestion, then: Then[Any] | None = None) -> Any:
+        """Recommendations for one history or user; those that wait with the same options share one `Space.recommend`.
+
+        then: as in `search`.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `Space.recommend` raises.
+        """
+        if question.explain:
+            return await self.ask(lambda space: _made(space, _recommended(space, [question]), 0, then))
+        await self._fresh()
+        return await self._reads.join(question.key, (question, then), self._answer_recommendations)
+
+    async def ask(self, call: Callable[[Space], T]) -> T:
+        """`call` with the Space, on the pool, for anything that only reads.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `call` raises.
+        """
+        await self._fresh()
+
+        def run() -> T:
+            with self._reading() as space:
+                return call(space)
+
+        return await self._reads.run(run)
+
+    async def share(self, key: Hashable, item: X, run: Callable[[Space, list[X]], Sequence[T]]) -> T:
+        """The answer of `run(space, [..., item, ...])` for `item`; items that wait with an equal `key` share one run.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `run(space, [item])` raises.
+        """
+        await self._fresh()
+
+        def answers(items: list[X]) -> Sequence[T]:
+            if self.together is not None:
+                self.together(len(items))
+            with self._reading() as space:
+                return run(space, items)
+
+        return await self._reads.join(key, item, answers)
+
+    def reading(self) -> AbstractContextManager[Space]:
+        """The Space for a `with` block on a thread of one's own; it stays open for as long, whatever takes its place."""
+        return self._reading()
+
+    def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
+        with self._reading() as space:
+            hits = _searched(space, [question for question, _ in asked])
+            return [_made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
+
+    def _answer_recommendations(self, asked: list[tuple[RecommendQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
+        with self._reading() as space:
+            hits = _recommended(space, [question for question, _ in asked])
+            made = []
+            for at, (question, then) in enumerate(asked):
+                made.append(_made(space, replace(hits, explanation=_notes(hits, question.user)), at, then))
+            return made
+
+    @contextmanager
+    def _reading(self) -> Iterator[Space]:
+        while not (generation := self._now).enter():
+            pass  # retired this moment: there is a newer one
+        try:
+            yield generation.space
+        finally:
+            generation.leave()
+
+    # Changing
+
+    async def change(self, call: Callable[[Space], int]) -> tuple[int, int]:
+        """Make a change: what `call` returns (how much changed) and the version after it. Durable when it returns, and
+        seen by every read that is asked after that, in any process that serves the Space.
+
+        Raises:
+            Overloaded: too many changes wait, or another process has held the writer's place all the time.
+            TimedOut: not acknowledged in time; it may yet be made. Otherwise what `call` raises, nothing written.
+        """
+        return await self._writes.run(lambda: self._changed(call))
+
+    def _changed(self, call: Callable[[Space], int]) -> tuple[int, int]:
+        self._take_new_generation()
+        try:
+            with self._reading() as space, space.writing(wait_s=self.options.change_timeout_s / 2):
+                before, version = self._count.value, space.version
+                count = call(space)
+                if space.version != version:
+                    # Nobody else writes meanwhile, and a change follows all that were before it.
+                    now = self._count.bump()
+                    if now == before + 1 and current_mark(self.path) == self._now.mark:
+                        self._seen = now
+                return count, space.version
+        except InUseError as error:
+            raise Overloaded(str(error), retry_after=1.0) from None
+
+    # Following
+
+    async def _fresh(self) -> None:
+        """Wait until what answers has everything that was acknowledged by now."""
+        if self._closed:
+            raise Closing
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        due = self._count.value
+        while self._seen < due:
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Catch up once; who comes while that runs waits for the same."""
+        if self._following is None:
+            self._following = asyncio.get_running_loop().run_in_executor(self._follower, self._catch_up)
+            self._following.add_done_callback(self._followed)
+        await asyncio.shield(self._following)
+
+    def _followed(self, _: object) -> None:
+        self._following = None
+
+    def _catch_up(self) -> None:
+        """Follow the count as it stands. What cannot be followed is told, and what answers goes on answering."""
+        due = self._count.value
+        try:
+            self._take_new_generation()
+            with self._reading() as space:
+                space.refresh()
+        except Exception as error:
+            _LOG.error("%s: version %d goes on answering: %s", self.name, self.version, error)
+        self._seen = due
+
+    async def _watch(self) -> None:
+        """Look for new generations and for changes made elsewhere, every now and then."""
+        while True:
+            await asyncio.sleep(self.options.watch_s)
+            await self._follow()
+
+    async def reload(self) -> bool:
+        """Take over the newest generation now, if there is one. The old one closes after its last reader.
+
+        Raises:
+            ArtifactError: the new one cannot be opened; the old one goes on answering.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._follower, lambda: self._take_new_generation(again=True))
+
+    def _take_new_generation(self, *, again: bool = False) -> bool:
+        """Open what `CURRENT` names, where that has changed, and put it in the place of what answers."""
+        with self._swapping:
+            mark = current_mark(self.path)
+            if mark == self._now.mark or (mark == self._refused and not again):
+                return False
+            try:
+                space = _open(self.path)
+            except ItemspaceError as error:
+                self._refused = mark
+                _LOG.error("%s: generation %s goes on answering: %s", self.name, self.generation, error)
+                if again:
+                    raise
+                return False
+            old, self._now = self._now, _Generation(space, mark)
+            old.retire()
+            _LOG.info("%s: generation %s answers now", self.name, self.generation)
+            return True
+
+    async def close(self) -> None:
+        """Answer what is under way, refuse what comes later, and close the Space."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._writes.close()
+        await self._reads.close()
+        self._follower.shutdown(wait=True)
+        self._now.retire()
+        self._count.close()
+
+
+def _open(path: Path) -> Space:
+    from itemspace.space import Space
+
+    return Space.open(path)
+
+
+def _searched(space: Space, questions: Sequence[SearchQuestion]) -> Hits:
+    first = questions[0]
+    return space.search(
+        [question.query for question in questions],
+        k=first.k,
+        where=first.where,
+        by=first.by,
+        facets=first.facets,
+        sort=first.sort,
+        offset=first.offset,
+        group_by=first.group_by,
+        explain=first.explain,
+    )
+
+
+def _recommended(space: Space, questions: Sequence[RecommendQuestion]) -> Hits:
+    first = questions[0]
+    if first.history is not None:
+        who: dict[str, Any] = {"history": [list(question.history or ()) for question in questions]}
+    else:
+        who = {"user": None if first.user is None else [question.user for question in questions]}
+    return space.recommend(**who, k=first.k, where=first.where, exclude_seen=first.exclude_seen, explain=first.explain)
+
+
+def _made(space: Space, hits: Hits, at: int, then: Then[Any] | None) -> Any:
+    one = hits.take(np.array([at])) if len(hits) > 1 else hits
+    return one if then is None else then(space, one)
+
+
+def _notes(hits: Hits, user: str | None) -> Any:
+    """Of what was said of a batch of users, what is said of one."""
+    told = hits.explanation
+    if not told or user is None or len(hits) == 1:
+        return told
+    notes = [note for note in told["notes"] if note.startswith(f'user "{user}" ')]
+    return {"notes": notes} if notes else None
+
+
+class Spaces:
+    """The Spaces of one server, by name."""
+
+    def __init__(self, served: Mapping[str, Served]) -> None:
+        """Use `open`."""
+        self._served = dict(served)
+
+    @classmethod
+    def open(cls, config: Configured, options: ServedOptions | None = None) -> Self:
+        """Open every Space that `config` names. options: instead of what `config` says of threads and limits.
+
+        Raises:
+            ArtifactError: one of them is missing or damaged.
+        """
+        chosen = options or ServedOptions.of(config)
+        return cls({name: Served.open(name, path, chosen) for name, path in config.spaces.items()})
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._served)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of them answer."""
+        return all(served.ready for served in self._served.values())
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())
+
+    def get(self, name: str) -> Served:
+        """The Space of that name.
+
+        Raises:
+            UnknownSpace: there is none.
+        """
+        if name not in self._served:
+            raise UnknownSpace(f"there is no Space `{name}` here.{nearest(name, self._served)}")
+        return self._served[name]
+
+    async def close(self) -> None:
+        """Close them all."""
+        await asyncio.gather(*(served.close() for served in self._served.values()))

@@ -1,0 +1,140 @@
+"""One worker process: an event loop over the server's listening sockets, and how it ends without a dropped request.
+
+Run by `run.Supervisor` as `python -m itemspace.serve.workers`. Its plan is the first line of standard input, as JSON;
+that the pipe ends tells it that the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from itemspace.core.config import load_object
+from itemspace.core.errors import ItemspaceError
+from itemspace.serve.batching import CLIENT_GONE
+from itemspace.serve.config import ServeConfig
+from itemspace.serve.logs import configure
+from itemspace.serve.plan import Plan
+
+FAILED = 3
+"""Exit status of a worker that could not start."""
+KEEP_ALIVE_S = 30
+
+
+class Ending:
+    """The application, which tells clients to close their connection once the worker is to end, and work whose client
+    has gone that it need not begin."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.ending = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        CLIENT_GONE.set(partial(_gone, receive))
+        await self.app(scope, receive, partial(self._last, send) if self.ending else send)
+
+    async def _last(self, send: Any, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+
+async def _gone(receive: Any) -> None:
+    """Return when the client has closed its connection; its request has been read whole."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Worker(uvicorn.Server):
+    """A server that ends in two steps: no new connections, then, when the present ones are done, no more."""
+
+    def __init__(self, config: uvicorn.Config, plan: Plan, ending: Ending) -> None:
+        super().__init__(config)
+        self.plan, self.ending = plan, ending
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, partial(self._end, sockets or []))
+        loop.add_reader(
+            0, partial(self._end, sockets or [])
+        )  # the supervisor sends nothing: its end of the pipe closed
+        # What was loaded lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        os.write(self.plan.ready, b"ready\n")
+        os.close(self.plan.ready)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to `startup`."""
+        yield
+
+    def _end(self, sockets: list[socket.socket]) -> None:
+        if self._leaving is None:
+            asyncio.get_running_loop().remove_reader(0)
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(sockets))
+
+    async def _leave(self, sockets: list[socket.socket]) -> None:
+        """Take in who has connected, close the doors, let clients finish, and go."""
+        loop = asyncio.get_running_loop()
+        self.ending.ending = True
+        for listening in sockets:
+            with contextlib.suppress(OSError):
+                listening.listen(0)  # no more queue, so that hardly anyone stands in it when the socket closes
+        await asyncio.sleep(0.05)
+        for server in self.servers:
+            server.close()
+        until = loop.time() + self.plan.linger_s
+        while self.server_state.connections and loop.time() < until:
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+
+def main() -> None:
+    """Run the worker that standard input describes."""
+    plan = Plan.read()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        config = ServeConfig.parse(plan.config)
+        configure(config.logs.format)
+        systems = None if plan.systems is None else load_object(plan.systems)
+        ending = Ending(load_object(plan.app)(config, systems=systems))
+    except ItemspaceError as error:
+        print(f"itemspace: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    told = uvicorn.Config(
+        ending,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(plan.drain_s)),
+    )
+    Worker(told, plan, ending).run([socket.socket(fileno=number) for number in plan.sockets])
+
+
+if __name__ == "__main__":
+    main()
