@@ -304,13 +304,10 @@ class Served:
 
     async def _follow(self) -> None:
         """Catch up once; who comes while that runs waits for the same."""
-        if self._following is None:
+        # One that has ended is not waited for: that would not let go of the loop.
+        if self._following is None or self._following.done():
             self._following = asyncio.get_running_loop().run_in_executor(self._follower, self._catch_up)
-            self._following.add_done_callback(self._followed)
         await asyncio.shield(self._following)
-
-    def _followed(self, _: object) -> None:
-        self._following = None
 
     def _catch_up(self) -> None:
         """Follow the count as it stands. What cannot be followed is told, and what answers goes on answering."""
