@@ -66,6 +66,32 @@ def test_similar_and_explain(shop, capsys):
     assert asked(capsys, "explain", path, item, "--query", "jacket")["lexical"]["rank"] >= 1
 
 
+def test_suggest_and_map(shop, capsys):
+    path = shop / "shop.space"
+    told = asked(capsys, "suggest", path, "boo", "-k", 5)
+    assert len(told) == 5
+    assert all({"text", "kind", "item"} == set(one) and "boo" in one["text"].lower() for one in told)
+    run("suggest", path, "boo", "-k", 3)
+    assert capsys.readouterr().out.count("\n") == 3
+    told = asked(capsys, "map", path, "--limit", 20, "--color", "category")
+    assert len(told["points"]) == 20
+    run("map", path, "--limit", 20)
+    assert "20 items" in capsys.readouterr().out
+
+
+def test_rules_from_a_file(shop, capsys, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rules]]\nname = "dear"\naction = "exclude"\nwhere = "price < 50"\n')
+    path = shop / "shop.space"
+    item = asked(capsys, "search", path, "boots")["hits"][0]["item"]
+    for words in (("search", path, "boots"), ("recommend", path, "--history", item), ("similar", path, item)):
+        told = asked(capsys, *words, "--rules", rules)
+        assert told["hits"]
+        assert all(hit["price"] >= 50 for hit in told["hits"])
+    run("search", path, "boots", "--rules", rules, "--explain")
+    assert "excluded before the cut" in capsys.readouterr().out
+
+
 def test_changes_from_files(shop, capsys, tmp_path):
     path = shop / "shop.space"
     item = asked(capsys, "search", path, "tent", "-k", 1)["hits"][0]["item"]

@@ -67,6 +67,11 @@ def test_snippets_run(page, reader_folder):
             for line in code.splitlines():
                 if line.strip():
                     run_command(line)
+        elif "[[rules]]" in code:
+            from itemspace.search import Rules
+
+            (reader_folder / "rules.toml").write_text(code)
+            Rules.read(reader_folder / "rules.toml")
         else:
             from itemspace.recipe import Recipe
 

@@ -12,6 +12,7 @@ from itemspace.serve.keys import Keys, new_key
 from itemspace.space import Space
 
 RECIPE = {"encoder": {"name": "lsa", "dimension": 32}, "recommender": {"name": "item-knn"}}
+PATIENT = {"timeout_s": 120.0}  # however busy the machine
 HOME = "http://127.0.0.1:8000"
 
 
@@ -50,7 +51,7 @@ def library(built):
 @pytest.fixture(scope="module")
 def client(built, bare):
     """A server without keys over both Spaces; nothing may change them."""
-    config = ServeConfig.parse({"spaces": {"shop": built, "bare": bare}, "page": False})
+    config = ServeConfig.parse({"spaces": {"shop": built, "bare": bare}, "page": False, "limits": PATIENT})
     app = Application(config, systems=lambda: [ROW])
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
         yield client
@@ -64,7 +65,8 @@ def serving():
     with ExitStack() as stack:
 
         def start(options, **more):
-            app = Application(ServeConfig.parse({"page": False, **options}), **more)
+            limits = {**PATIENT, **options.get("limits", {})}
+            app = Application(ServeConfig.parse({"page": False, **options, "limits": limits}), **more)
             client = TestClient(app, base_url=HOME, raise_server_exceptions=False)
             return stack.enter_context(client)
 

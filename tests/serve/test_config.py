@@ -123,3 +123,20 @@ class TestKeys:
         ):
             with pytest.raises(Refusal):
                 presented(headers)
+
+    def test_new_keys_on_the_command_line(self, tmp_path, capsys):
+        from itemspace.cli.app import app
+        from itemspace.core.errors import RequestError
+
+        file = tmp_path / "keys.txt"
+        for name, scopes in (("page", "read"), ("import", "read,write")):
+            app(["new-key", name, "--scopes", scopes, "--file", str(file)], standalone_mode=False)
+            key = capsys.readouterr().out.split()[0]
+            found = Keys.of(ServeConfig.parse({"spaces": {"s": "x"}, "key_file": file})).find(key)
+            assert (found.name, found.scopes) == (name, set(scopes.split(",")))
+            assert key not in file.read_text()
+        assert file.stat().st_mode & 0o077 == 0
+        with pytest.raises(RequestError, match="already"):
+            app(["new-key", "page", "--file", str(file)], standalone_mode=False)
+        with pytest.raises(RecipeError, match="unknown scope"):
+            app(["new-key", "other", "--scopes", "admin", "--file", str(file)], standalone_mode=False)

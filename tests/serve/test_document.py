@@ -15,7 +15,7 @@ from itemspace.serve.routes import ENDPOINTS
 from itemspace.serve.table import Table
 from itemspace.space import Space
 from itemspace.testing.serving import fuzz, with_names
-from tests.serve.conftest import ROW
+from tests.serve.conftest import PATIENT, ROW
 
 SHOP = "/v1/spaces/shop"
 EXAMPLES = int(os.environ.get("ITEMSPACE_FUZZ", "8"))
@@ -41,9 +41,14 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
-@pytest.mark.parametrize(
-    "model", [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Asked)]
-)
+MODELS = [
+    model
+    for model in (*vars(models).values(), *vars(answers).values())
+    if isinstance(model, type) and issubclass(model, (models.Asked, answers.Answer))
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_examples_are_what_they_exemplify(model):
     for example in (model.model_config.get("json_schema_extra") or {}).get("examples", ()):
         model.model_validate_json(json.dumps(example))
@@ -97,10 +102,10 @@ def fuzzed(built, bare, tmp_path_factory):
     """A server whose Spaces may be changed, and its document with their names in it."""
     folder = tmp_path_factory.mktemp("fuzzed")
     spaces = {path.stem: shutil.copytree(path, folder / path.name) for path in (built, bare)}
-    app = Application(ServeConfig.parse({"spaces": spaces, "page": False}), systems=lambda: [ROW])
+    app = Application(ServeConfig.parse({"spaces": spaces, "page": False, "limits": PATIENT}), systems=lambda: [ROW])
     with Space.open(spaces["shop"]) as space:
-        items = space.catalog.ids.values[:20].to_pylist()
-    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items)
+        items, columns = space.catalog.ids.values[:20].to_pylist(), list(space.catalog.schema.kinds)
+    return app, with_names(document(ENDPOINTS, keys=False), list(spaces), items, columns)
 
 
 @pytest.mark.parametrize(("method", "path"), [(endpoint.method, endpoint.path) for endpoint in ENDPOINTS])

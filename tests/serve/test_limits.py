@@ -1,6 +1,13 @@
-"""How often a caller may ask, on a clock that the test turns."""
+"""How often a caller may ask, on a clock that the test turns; and what may take long, beside the rest."""
+
+import asyncio
+import threading
+
+import pytest
 
 from itemspace.serve import limits
+from itemspace.serve.aside import MOST, Aside
+from itemspace.serve.errors import Refusal
 from itemspace.serve.limits import RateLimit
 
 
@@ -50,3 +57,49 @@ def test_memory_stays_bounded_and_the_greedy_stay_limited(monkeypatch):
         limit.wait("greedy")
     assert len(limit._buckets) <= 51
     assert limit.wait("greedy") > 0
+
+
+class TestAside:
+    def test_it_is_made_once_and_who_cannot_wait_comes_back(self):
+        go, calls = threading.Event(), []
+
+        def slow():
+            calls.append(1)
+            go.wait(30)
+            return "the map"
+
+        async def ask():
+            aside = Aside()
+            first = [aside.ask("map", slow, 0.05) for _ in range(5)]
+            refused = await asyncio.gather(*first, return_exceptions=True)
+            waiting = asyncio.create_task(aside.ask("map", slow, 30.0))
+            await asyncio.sleep(0)
+            go.set()
+            return refused, await waiting
+
+        refused, answer = asyncio.run(ask())
+        assert [(error.status, error.type) for error in refused] == [(503, "being_made")] * 5
+        assert (answer, len(calls)) == ("the map", 1)
+
+    def test_errors_are_told_and_forgotten(self):
+        async def ask():
+            aside = Aside()
+            with pytest.raises(ZeroDivisionError):
+                await aside.ask("map", lambda: 1 // 0, 30.0)
+            return await aside.ask("map", lambda: 7, 30.0)
+
+        assert asyncio.run(ask()) == 7
+
+    def test_no_flood_of_threads(self):
+        go = threading.Event()
+
+        async def ask():
+            aside = Aside()
+            asked = [aside.ask(number, lambda: go.wait(30), 30.0) for number in range(MOST + 3)]
+            tasks = [asyncio.create_task(one) for one in asked]
+            await asyncio.sleep(0.01)
+            go.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        answers = asyncio.run(ask())
+        assert [isinstance(answer, Refusal) for answer in answers] == [False] * MOST + [True] * 3

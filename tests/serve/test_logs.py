@@ -111,6 +111,51 @@ def test_counters(serving, built):
     assert values["itemspace_refused_total", ("type", "bad_filter")] == 1
     assert values["itemspace_request_seconds_count", search] == 2
     assert values["itemspace_batch_size_sum", ("route", "/v1/spaces/{space}/search/batch")] == 3
+    assert values["itemspace_answered_together_sum", ("space", "shop")] == 2
     assert values["itemspace_space_items", ("space", "shop")] == 300
     assert values["itemspace_in_flight",] == 1  # the one that asks
     assert "no/such" not in answer.text
+
+
+WORKER = """
+import sys
+from itemspace.serve.metrics import Metrics
+made = Metrics()
+for _ in range(2):
+    made.began()
+    if sys.argv[1] == "ends":
+        made.ended("/search", 200, 0.01, None)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_counters_of_several_processes_are_told_together(tmp_path):
+    """Whichever worker is asked: requests of all, and at work what is at work in those that live."""
+    import os
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    start = lambda word: subprocess.Popen(  # noqa: E731
+        [sys.executable, "-c", WORKER, word], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    workers = [start("ends"), start("works"), start("dies")]
+    try:
+        assert all(worker.stdout.readline() == b"ready\n" for worker in workers)
+        workers[2].kill()
+        workers[2].wait()
+        ask = "from itemspace.serve.metrics import Metrics; print(Metrics().text([]).decode())"
+        told = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(told.stdout)
+        for sample in family.samples
+        if not sample.labels or sample.labels.get("status") == "200"
+    }
+    assert values["itemspace_requests_total"] == 2
+    assert values["itemspace_in_flight"] == 2  # those of the one that still works

@@ -30,7 +30,15 @@ CASES = {
     "k as true": ("POST", f"{SHOP}/search", body(query="x", k=True), {}, 422, "invalid", "`k` should be"),
     "k as a fraction": ("POST", f"{SHOP}/search", body(query="x", k=1.5), {}, 422, "invalid", "`k` should be"),
     "k as NaN": ("POST", f"{SHOP}/search", b'{"query": "x", "k": NaN}', {}, 422, "invalid", "`k` should be"),
-    "k endless": ("POST", f"{SHOP}/search", b'{"query": "x", "k": 1%s}' % (b"0" * 5000), {}, 422, "invalid", "`k`"),
+    "k endless": (
+        "POST",
+        f"{SHOP}/search",
+        b'{"query": "x", "k": 1%s}' % (b"0" * 5000),
+        {},
+        400,
+        "malformed_json",
+        "range",
+    ),
     "k too large": ("POST", f"{SHOP}/search", body(query="x", k=1001), {}, 422, "too_much", "at most 1,000"),
     "offset too large": ("POST", f"{SHOP}/search", body(query="x", offset=10**6), {}, 422, "too_much", "offset"),
     "a query too long": ("POST", f"{SHOP}/search", body(query="x" * 2001), {}, 422, "too_much", "characters"),
@@ -96,7 +104,7 @@ CASES = {
         "bad_columns",
         "no column",
     ),
-    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "bad_request", "recommend to whom"),
+    "nobody to recommend to": ("POST", f"{SHOP}/recommend", body(), {}, 422, "invalid", "recommend to whom"),
     "a history of numbers with a fraction in it": (
         "POST",
         f"{SHOP}/recommend",
@@ -321,6 +329,29 @@ def test_what_was_refused_changed_nothing(client, library):
     assert client.get(SHOP).json()["version"] == library.version
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1234", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("localhost.example.org", 421),
+        ("127.0.0.1.example.org:8000", 421),
+        ("10.0.0.1:8000", 421),
+        ("shop.test", 421),
+    ],
+)
+def test_a_server_without_keys_answers_to_its_own_names(client, host, status):
+    assert client.get("/v1/spaces", headers={"Host": host}).status_code == status
+
+
+def test_and_to_those_it_was_given(serving, built):
+    client = serving({"spaces": {"shop": built}, "allowed_hosts": ["shop.test"]})
+    assert client.get("/v1/spaces", headers={"Host": "shop.test:8000"}).status_code == 200
+
+
 def test_a_bad_filter_says_where(client):
     error = client.post(f"{SHOP}/search", json={"query": "x", "where": "price < 3 and"}).json()["error"]
     assert error["position"] == 13
@@ -422,6 +453,18 @@ class TestLimits:
         client = serving(config, clock=self.Clock())
         answers = [client.get(SHOP, headers=bearer(f"guess {i}")).status_code for i in range(5)]
         assert answers == [401, 401, 401, 429, 429]
+
+    def test_addresses_behind_a_proxy(self, serving, built):
+        """The visitor's address counts where the proxy is believed, and nobody else can claim one."""
+
+        def asked(trusted, *visitors):
+            limits = {"rate_per_s": 1.0, "burst": 1}
+            config = {"spaces": {"shop": built}, "trusted_proxies": trusted, "limits": limits}
+            client = serving(config, clock=self.Clock())
+            return [client.get(SHOP, headers={"X-Forwarded-For": visitor}).status_code for visitor in visitors]
+
+        assert asked(["testclient"], "10.0.0.1", "10.0.0.2", "forged, 10.0.0.1") == [200, 200, 429]
+        assert asked([], "10.0.0.1", "10.0.0.2") == [200, 429]
 
     def test_what_takes_too_long(self, serving, built, monkeypatch):
         import time

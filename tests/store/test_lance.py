@@ -149,7 +149,11 @@ def test_readers_follow_small_writes_without_the_engine_and_read_the_same_with_i
     """What is kept beside the commits says what the tables say; torn or missing, the tables are asked."""
     with LanceStore.create(tmp_path / "s", items_schema=SIMPLE, id_column="id") as store:
         rows = np.arange(5, dtype=np.int32)
-        store.put_items(rows, pa.table({"id": list("abcde"), "price": [1.0, 2.0, 3.0, 4.0, 5.0]}), vectors={"v": np.eye(5, 3, dtype=np.float32)})
+        store.put_items(
+            rows,
+            pa.table({"id": list("abcde"), "price": [1.0, 2.0, 3.0, 4.0, 5.0]}),
+            vectors={"v": np.eye(5, 3, dtype=np.float32)},
+        )
         store.append_events(pa.table({"user": ["u"], "item": ["a"]}))
         store.update_items(rows[1:3], pa.table({"price": [7.0, 8.0]}))
         store.remove_items(rows[4:])

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from itemspace._version import __version__
-from itemspace.cli.ask import explain, recommend, search, similar
+from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
+from itemspace.cli.keys import new_key
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
@@ -64,8 +65,25 @@ def describe_data(
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
 
-for verb in (demo, build, search, recommend, similar, explain, add, update, remove, log, evaluate, bench, serve):
+for verb in (
+    demo,
+    build,
+    search,
+    recommend,
+    similar,
+    explain,
+    suggest,
+    add,
+    update,
+    remove,
+    log,
+    evaluate,
+    bench,
+    serve,
+):
     app.command()(verb)
+app.command("map")(map_items)
+app.command("new-key")(new_key)
 
 
 def _version(value: bool) -> None:

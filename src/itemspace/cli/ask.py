@@ -1,4 +1,4 @@
-"""`search`, `recommend`, `similar`, `explain`."""
+"""`search`, `recommend`, `similar`, `explain`, `suggest`, `map`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ WhereOption = Annotated[str | None, typer.Option("--where", help='A filter: "pri
 JSONOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 ColumnsOption = Annotated[str | None, typer.Option("--columns", help="Columns to show, separated by commas.")]
 ExplainOption = Annotated[bool, typer.Option("--explain", help="Say what each step did, and why each item came.")]
+RulesOption = Annotated[Path | None, typer.Option("--rules", help="Merchandising rules: a TOML or JSON file.")]
 
 
 def search(
@@ -27,6 +28,7 @@ def search(
     group_by: Annotated[str | None, typer.Option(help="One hit per value of this column (variants).")] = None,
     columns: ColumnsOption = None,
     explain: ExplainOption = False,
+    rules: RulesOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Search by words and meaning."""
@@ -45,6 +47,7 @@ def search(
             offset=offset,
             group_by=group_by,
             explain=explain,
+            rules=rules,
         )
         shown = id_list(columns) or None
         if as_json:
@@ -65,6 +68,7 @@ def recommend(
     include_seen: Annotated[bool, typer.Option(help="Let items of the history come back.")] = False,
     columns: ColumnsOption = None,
     explain: ExplainOption = False,
+    rules: RulesOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Recommend for a known user, a bare history, or a batch of users."""
@@ -88,6 +92,7 @@ def recommend(
             where=where,
             exclude_seen=not include_seen,
             explain=explain,
+            rules=rules,
         )
         shown = id_list(columns) or None
         if as_json:
@@ -104,6 +109,7 @@ def similar(
     k: Count = 10,
     where: WhereOption = None,
     columns: ColumnsOption = None,
+    rules: RulesOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Items like one item, by its words or by what users did."""
@@ -112,7 +118,7 @@ def similar(
     from itemspace.space import Space
 
     with Space.open(space) as opened:
-        hits = opened.similar(item, by=by, k=k, where=where)
+        hits = opened.similar(item, by=by, k=k, where=where, rules=rules)
         shown = id_list(columns) or None
         if as_json:
             print_json(hits_json(opened, hits, columns=shown)[0])
@@ -139,3 +145,48 @@ def explain(
             print_json(told)
         else:
             print_explanation(told)
+
+
+def suggest(
+    space: SpacePath,
+    prefix: Annotated[str, typer.Argument(help="What was typed so far.")],
+    k: Annotated[int, typer.Option("-k", help="How many suggestions.")] = 8,
+    where: WhereOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Complete what someone types, from titles and from queries that were asked."""
+    from itemspace.cli.render import print_json
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        found = opened.suggest(prefix, k=k, where=where)
+    if as_json:
+        print_json([{"text": one.text, "kind": one.kind, "item": one.item} for one in found])
+        return
+    for one in found:
+        print(one.text if one.item is None else f"{one.text}  ({one.item})")
+
+
+def map_items(
+    space: SpacePath,
+    by: Annotated[str, typer.Option(help="text or behavior.")] = "text",
+    limit: Annotated[int, typer.Option(help="Show a sample of at most this many items.")] = 20_000,
+    color: Annotated[str | None, typer.Option(help="A category column to count the items of.")] = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Lay the items out on a map, and keep it beside the Space for whoever looks at it."""
+    import sys
+
+    from itemspace.cli.render import print_json
+    from itemspace.space import Space
+
+    with Space.open(space) as opened:
+        made = opened.map(by, color=color, limit=limit, say=lambda step: print(step, file=sys.stderr))
+    if as_json:
+        points = zip(made.ids, made.x.tolist(), made.y.tolist(), made.colors.tolist(), strict=True)
+        told = [{"item": item, "x": x, "y": y, "color": c} for item, x, y, c in points]
+        print_json({"points": told, "colors": made.color_names, "note": made.note})
+        return
+    print(f"{len(made):,} items. {made.note}.")
+    for at, name in enumerate(made.color_names):
+        print(f"  {name}: {int((made.colors == at).sum()):,}")

@@ -16,6 +16,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.sharing import once, run
 from itemspace.core.vectors import Sparse, Texts
+from itemspace.search.merchandising import Merchandised
 
 if TYPE_CHECKING:
     from itemspace.core.asking import Filter
@@ -122,7 +123,8 @@ def matching(retriever: Retriever, requests: Requests, where: Filter = None) -> 
     An index of words matches the items that share a scored word with the query. A dense index or a recommender scores
     everything, so what matches is what the filter and exclusions leave. A fusion matches what its word branches match
     and, since "everything" says nothing there, the first `depth` candidates of its other branches; with no word branch
-    it matches what the filter leaves. Rescoring changes no match.
+    it matches what the filter leaves. Rescoring changes no match. Rules take out what they exclude, and what they pin
+    matches.
 
     Raises:
         ContractError: the retriever was not bound to a catalogue.
@@ -134,6 +136,8 @@ def matching(retriever: Retriever, requests: Requests, where: Filter = None) -> 
         return matching(retriever.retriever, requests, retriever.within(requests, where))
     if isinstance(retriever, Reranked):
         return matching(retriever.retriever, requests, where)
+    if isinstance(retriever, Merchandised):
+        return _of_rules(retriever, requests, where, len(catalog))
     if isinstance(retriever, Fused):
         return _of_fusion(retriever, requests, where, len(catalog))
     if by_words(retriever):
@@ -146,7 +150,7 @@ def matching(retriever: Retriever, requests: Requests, where: Filter = None) -> 
 
 def by_words(retriever: Retriever) -> bool:
     """Whether some items do not match a query at all: an index of words or sparse vectors, under any steps."""
-    if isinstance(retriever, (Filtered, Reranked)):
+    if isinstance(retriever, (Filtered, Reranked, Merchandised)):
         return by_words(retriever.retriever)
     if isinstance(retriever, Fused):
         return any(by_words(part) for part in retriever.retrievers)
@@ -160,6 +164,14 @@ def _of_words(retriever: Encoded, requests: Requests, where: Filter, size: int) 
     within = selection(requests, where, retriever.catalog, size)
     vectors = once((retriever.encoder, "encode"), requests, lambda: retriever.encoder.encode(requests, role="query"))
     return Matching(len(requests), own=matches(vectors, within))
+
+
+def _of_rules(retriever: Merchandised, requests: Requests, where: Filter, size: int) -> Matching:
+    within = retriever.within(requests, where)
+    found = matching(retriever.retriever, requests, within)
+    if not retriever.plan.pins or not by_words(retriever.retriever):
+        return found
+    return found.union(Matching(len(requests), own=retriever.pinned(requests, within)), size)
 
 
 def _of_fusion(retriever: Fused, requests: Requests, where: Filter, size: int) -> Matching:

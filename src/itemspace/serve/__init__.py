@@ -19,7 +19,8 @@ __all__ = ["Limits", "Logs", "ServeConfig", "create_app", "new_key"]
 
 
 def create_app(config: ServeConfig, *, systems: Callable[[], Sequence[Mapping[str, Any]]] | None = None) -> Application:
-    """The ASGI application that answers for the Spaces of `config`, which it opens when the server starts it.
+    """The ASGI application that answers for the Spaces of `config`, which it opens when the server starts it. The log goes
+    to standard output as the configuration says.
 
     systems: lists the gallery (rows as `GET /v1/systems` tells them); without it that endpoint answers 404.
 
@@ -30,5 +31,8 @@ def create_app(config: ServeConfig, *, systems: Callable[[], Sequence[Mapping[st
     for module in ("orjson", "starlette", "prometheus_client"):
         require(module, extra="serve", needed_for="the server")
     from itemspace.serve.app import Application
+    from itemspace.serve.logs import configure
 
-    return Application(config, systems=systems)
+    made = Application(config, systems=systems)
+    configure(config.logs.format)
+    return made

@@ -9,18 +9,16 @@ from typing import Any
 import pyarrow.compute as pc
 
 from itemspace._version import __version__
-from itemspace.search.facets import COUNTABLE
+from itemspace.core.catalog import Catalog
 from itemspace.serve import docs_page, metrics, models
 from itemspace.serve.asking import recommends
 from itemspace.serve.errors import Refusal
 from itemspace.serve.served import Served
 from itemspace.serve.table import Call, Raw
 from itemspace.space import Space
-from itemspace.space.reports import kept_reports
 
-MOST_FACETS = 8
-"""Columns offered to count by, of those that can be."""
-SHOWN_BEFORE = ("category", "list", "boolean", "number")
+MOST_FACETS = {"category": 8, "list": 2, "boolean": 2, "number": 3}
+"""How many columns of a kind are offered to count by, of those that can be; in this order."""
 
 
 async def spaces(call: Call) -> dict[str, Any]:
@@ -63,40 +61,40 @@ def describe(name: str, space: Space) -> dict[str, Any]:
 def facet_columns(space: Space) -> list[str]:
     """The columns worth counting by: with more values than one, and values that items share."""
     catalog = space.catalog
-    found = []
-    for column in catalog.schema.columns(*SHOWN_BEFORE):
-        values = catalog.column(column)
-        kind = catalog.schema[column]
-        if kind == "list":
-            values = pc.list_flatten(values)
-        distinct = pc.count_distinct(values).as_py()
-        if distinct > 1 and (kind == "number" or distinct <= max(2, len(catalog) // 2)):
-            found.append(column)
-    order = {kind: place for place, kind in enumerate(SHOWN_BEFORE)}
-    assert set(order) <= set(COUNTABLE)
-    found.sort(key=lambda column: order[catalog.schema[column]])
-    return found[:MOST_FACETS]
+    found: list[str] = []
+    for kind, most in MOST_FACETS.items():
+        columns = catalog.schema.columns(kind)  # type: ignore[arg-type]
+        found += [column for column in columns if _is_shared(catalog, column, kind)][:most]
+    return found
+
+
+def _is_shared(catalog: Catalog, column: str, kind: str) -> bool:
+    values = catalog.column(column)
+    distinct = pc.count_distinct(pc.list_flatten(values) if kind == "list" else values).as_py()
+    return distinct > 1 and (kind == "number" or distinct <= max(2, len(catalog) // 2))
 
 
 async def map_(call: Call) -> dict[str, Any]:
     asked: models.MapRequest = call.asked
+    patience = 0.8 * call.app.config.limits.timeout_s
+    return await call.app.aside.ask((call.space.name, asked.color), lambda: _map(call.space, asked.color), patience)
 
-    def ask(space: Space) -> dict[str, Any]:
-        made = space.map(color=asked.color)
-        points = {
-            "x": made.x.tolist(),
-            "y": made.y.tolist(),
-            "item": made.ids,
-            "label": made.labels,
-            "color": made.colors.tolist() if made.color_names else [-1] * len(made),
-        }
-        return {"points": points, "colors": made.color_names, "note": made.note}
 
-    return await call.space.ask(ask)
+def _map(served: Served, color: str | None) -> dict[str, Any]:
+    with served.reading() as space:
+        made = space.map(color=color)
+    points = {
+        "x": made.x.tolist(),
+        "y": made.y.tolist(),
+        "item": made.ids,
+        "label": made.labels,
+        "color": made.colors.tolist() if made.color_names else [-1] * len(made),
+    }
+    return {"points": points, "colors": made.color_names, "note": made.note}
 
 
 async def report(call: Call) -> dict[str, Any]:
-    reports = await asyncio.to_thread(kept_reports, call.space.path)
+    reports = await call.space.ask(lambda space: space.last_report())
     if not reports:
         hint = f"Make one: itemspace evaluate {call.space.path.name}"
         raise Refusal(404, "no_report", f"nothing has been measured of `{call.space.name}` yet. {hint}")

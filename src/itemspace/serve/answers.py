@@ -14,6 +14,23 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+_HIT = {
+    "item": "P0001",
+    "rank": 1,
+    "score": 0.98,
+    "fields": {"title": "Waterproof Hiking Boots", "category": "Footwear", "price": 89.5, "in_stock": True},
+}
+_STATE = {"version": 42, "took_ms": 3.1}
+_COLORS = [
+    {"value": "red", "count": 12, "where": "color = 'red'"},
+    {"value": "blue", "count": 9, "where": "color = 'blue'"},
+]
+
+
 class HistoryReason(Answer):
     """A history item that spoke for a hit, and what it added to the score."""
 
@@ -22,10 +39,11 @@ class HistoryReason(Answer):
 
 
 class Because(Answer):
-    """Why a hit came: the query's words with their share of the score by column, or the history items."""
+    """Why a hit came: the query's words with their share of the score by column, or the history items; and what rules did."""
 
     words: dict[str, dict[str, float]] | None = None
     history: list[HistoryReason] | None = None
+    rules: list[str] | None = None
 
 
 class Variants(Answer):
@@ -54,6 +72,16 @@ class FacetValue(Answer):
     where: str
 
 
+class Moved(Answer):
+    """An item that merchandising rules moved: from and to which rank, null where it was or is not among the answers."""
+
+    item: str
+    rules: list[str]
+    did: str
+    before: int | None
+    after: int | None
+
+
 class Step(Answer):
     """What one step of a search did."""
 
@@ -65,10 +93,13 @@ class Step(Answer):
     exact: bool | None
     note: str
     parts: list[Step]
+    moved: dict[str, list[Moved]] | None = None
 
 
 class SearchAnswer(Answer):
     """Hits, best first. total counts everything that matches; version is the state of the Space that answered."""
+
+    model_config = _example(hits=[_HIT], total=64, facets={"color": _COLORS}, notes=[], **_STATE)
 
     hits: list[Hit]
     total: int | None
@@ -88,6 +119,13 @@ class SearchBatchAnswer(Answer):
 class RecommendAnswer(Answer):
     """Hits, best first. fallback: "popularity" where nothing was known of whom they are for; notes say why."""
 
+    model_config = _example(
+        hits=[_HIT],
+        fallback="popularity",
+        notes=['user "someone new" is unknown: what is popular'],
+        **_STATE,
+    )
+
     hits: list[Hit]
     fallback: Literal["popularity"] | None
     notes: list[str]
@@ -104,6 +142,8 @@ class RecommendBatchAnswer(Answer):
 class SimilarAnswer(Answer):
     """Hits, most alike first."""
 
+    model_config = _example(hits=[_HIT], notes=[], **_STATE)
+
     hits: list[Hit]
     notes: list[str]
     version: int
@@ -112,6 +152,8 @@ class SimilarAnswer(Answer):
 
 class FacetsAnswer(Answer):
     """Counts per column over everything that matches."""
+
+    model_config = _example(facets={"color": _COLORS}, total=64, **_STATE)
 
     facets: dict[str, list[FacetValue]]
     total: int
@@ -130,6 +172,13 @@ class Suggestion(Answer):
 class AutocompleteAnswer(Answer):
     """Completions, likeliest first."""
 
+    model_config = _example(
+        suggestions=[
+            {"text": "waterproof boots", "kind": "query", "item": None},
+            {"text": "Waterproof Hiking Boots", "kind": "title", "item": "P0001"},
+        ]
+    )
+
     suggestions: list[Suggestion]
 
 
@@ -142,6 +191,14 @@ class Place(Answer):
 
 class ExplainAnswer(Answer):
     """Why an item came. places: its place in every ranking asked, null where it does not match."""
+
+    model_config = _example(
+        item="P0001",
+        query="waterproof boots",
+        places={"lexical": {"rank": 1, "score": 7.2}, "dense": {"rank": 3, "score": 0.81}},
+        words={"waterproof": {"title": 3.9}, "boots": {"title": 3.3}},
+        notes=[],
+    )
 
     item: str
     query: str | None = None
@@ -163,6 +220,10 @@ class Item(Answer):
 class ItemsAnswer(Answer):
     """The items that there are, in the order asked, and the IDs that are unknown."""
 
+    model_config = _example(
+        items=[{"item": "P0001", "fields": {"title": "Waterproof Hiking Boots"}}], unknown=["P9999"], version=42
+    )
+
     items: list[Item]
     unknown: list[str]
     version: int
@@ -179,6 +240,8 @@ class ItemAnswer(Answer):
 class Changed(Answer):
     """How many rows a change took, and the version from which on every answer knows of it."""
 
+    model_config = _example(changed=1, version=43)
+
     changed: int
     version: int
 
@@ -192,6 +255,20 @@ class ColumnInfo(Answer):
 
 class SpaceInfo(Answer):
     """A Space: how much of what, by what it can be asked, and which columns it shows and counts."""
+
+    model_config = _example(
+        name="shop",
+        items=100000,
+        users=52311,
+        version=42,
+        generation="000003",
+        retrievers=["lexical", "dense", "hybrid"],
+        similar_by=["text", "behavior"],
+        recommends=True,
+        columns=[{"name": "item_id", "kind": "id"}, {"name": "title", "kind": "text"}],
+        shown=["title"],
+        facets=[],
+    )
 
     name: str
     items: int
@@ -224,6 +301,12 @@ class Points(Answer):
 
 class MapAnswer(Answer):
     """The catalogue in two dimensions. color: an index into colors, -1 for none."""
+
+    model_config = _example(
+        points={"x": [0.12], "y": [-0.4], "item": ["P0001"], "label": ["Waterproof Hiking Boots"], "color": [0]},
+        colors=["Footwear"],
+        note="all items",
+    )
 
     points: Points
     colors: list[str]
@@ -260,6 +343,8 @@ class SystemsAnswer(Answer):
 class Reloaded(Answer):
     """Whether a newer generation was there to open, and which one answers now."""
 
+    model_config = _example(reloaded=True, generation="000004", version=1)
+
     reloaded: bool
     generation: str
     version: int
@@ -274,6 +359,8 @@ class Health(Answer):
 
 class Ready(Answer):
     """Whether every Space is open."""
+
+    model_config = _example(ready=True, spaces={"shop": True})
 
     ready: bool
     spaces: dict[str, bool]
@@ -291,5 +378,14 @@ class ErrorDetail(BaseModel):
 
 class ErrorAnswer(Answer):
     """Every answer that is none."""
+
+    model_config = _example(
+        error={
+            "type": "bad_filter",
+            "message": "no column `prise`. Did you mean `price`?",
+            "request_id": "9f0c2b71d3e84a65",
+            "position": 0,
+        }
+    )
 
     error: ErrorDetail

@@ -15,7 +15,9 @@ import orjson
 
 from itemspace.core.errors import shown
 from itemspace.serve import openapi
-from itemspace.serve.body import Gone, check_media, from_json, from_query, read_body
+from itemspace.serve.aside import Aside
+from itemspace.serve.batching import Gone
+from itemspace.serve.body import check_media, from_json, from_query, read_body
 from itemspace.serve.config import ServeConfig, is_local
 from itemspace.serve.errors import Refusal, refusal, unforeseen
 from itemspace.serve.keys import Key, Keys, presented, unauthorized
@@ -24,6 +26,7 @@ from itemspace.serve.logs import LOGGER, REQUESTS, request_id
 from itemspace.serve.metrics import Metrics
 from itemspace.serve.rendering import plain
 from itemspace.serve.routes import ENDPOINTS
+from itemspace.serve.ruling import RuleFile
 from itemspace.serve.served import Served, Spaces, UnknownSpace
 from itemspace.serve.table import Call, Endpoint, Raw, Table, segments_of
 
@@ -64,15 +67,18 @@ class Application:
 
         Raises:
             RecipeError: the configuration cannot be served safely, or names something that is not there.
+            RuleError: a file of rules says nothing applicable.
         """
         self.config, self.systems = config, systems
         self.keys = Keys.of(config) if keys is None else keys
         self.keys.check_bind(config)
         config.check_paths()
+        self.rules = {name: RuleFile(path) for name, path in config.rules.items()}
         self.metrics = Metrics()
         self.limit = RateLimit(config.limits.rate_per_s, config.limits.burst, clock)
         self.table = Table(ENDPOINTS)
         self.openapi = self.dumps(openapi.document(ENDPOINTS, keys=bool(self.keys)))
+        self.aside = Aside()
         self.told_spaces: dict[str, dict[str, Any]] = {}
         self._spaces: Spaces | None = None
         self._page = _page() if config.page else None
@@ -105,9 +111,18 @@ class Application:
         """Open the Spaces.
 
         Raises:
-            ArtifactError: one of them cannot be opened.
+            ArtifactError: one of them cannot be opened. RuleError: a rule does not fit its columns.
         """
-        self._spaces = await asyncio.to_thread(Spaces.open, self.config)
+        spaces = await asyncio.to_thread(Spaces.open, self.config)
+        try:
+            for name, rules in self.rules.items():
+                rules.check(spaces.get(name).catalog)
+        except BaseException:
+            await spaces.close()
+            raise
+        for served in spaces:
+            self.metrics.follow(served)
+        self._spaces = spaces
 
     async def stop(self) -> None:
         """Answer what is under way and close the Spaces."""
@@ -172,7 +187,8 @@ class Application:
             segments = segments_of(at.scope)
             found = self.table.find(at.scope["method"], segments)
             if found is None:
-                return await self._page_answer(at, segments, receive, send)
+                await self._page_answer(at, segments, receive, send)
+                return None
             endpoint, path = found
             at.route = endpoint.path
             call = Call(self, endpoint, path, at.id, told=at.told)
@@ -205,6 +221,8 @@ class Application:
                 answer = await endpoint.handler(call)
         finally:
             self._at_work -= 1
+            if call.served is not None:
+                self.metrics.waiting(call.served)
         return answer if isinstance(answer, Raw) else Raw(self.dumps(answer), "application/json")
 
     async def _asked(self, at: _Exchange, endpoint: Endpoint, receive: Any, patience: float) -> Any:
@@ -250,8 +268,7 @@ class Application:
         key = None if given is None else self.keys.find(given)
         if key is not None:
             at.told["key"] = key.name  # its name; the key itself is never told
-        client = at.scope.get("client")
-        caller = f"key:{key.name}" if key is not None else f"address:{client[0] if client else ''}"
+        caller = f"key:{key.name}" if key is not None else f"address:{_client(at, self.config.trusted_proxies)}"
         wait = self.limit.wait(caller)
         if wait > 0:
             told = f"more than {self.limit.rate:g} requests a second. Go on in {wait:.1f} s."
@@ -307,6 +324,16 @@ class Application:
         if at.refused is not None:
             told["refused"] = at.refused
         REQUESTS.info("request", extra={"told": told})
+
+
+def _client(at: _Exchange, proxies: Sequence[str]) -> str:
+    """The address that asks: behind proxies that are believed, the last one they name that is none of them."""
+    client = at.scope.get("client")
+    address = client[0] if client else ""
+    if address in proxies:
+        named = at.headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        address = next((part.strip() for part in reversed(named) if part.strip() not in ("", *proxies)), address)
+    return address
 
 
 def _check_scope(given: str | None, key: Key | None, scope: str) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.errors import RequestError, shown
 from itemspace.core.hits import Hits
-from itemspace.serve import models
+from itemspace.search.rules import Rules
+from itemspace.serve import models, ruling
 from itemspace.serve.errors import Refusal
 from itemspace.serve.rendering import facet_list, hit_list, matched_words, steps
-from itemspace.serve.served import RecommendQuestion, SearchQuestion
+from itemspace.serve.ruling import Ruled
+from itemspace.serve.served import SearchQuestion
 from itemspace.serve.table import Call
 from itemspace.space import Space
 
 MOST_NAMED = 5
 """Unknown IDs that a note names."""
 EMPTY = "an empty history: what is popular"
+_UNKNOWN = 'user "{}" is unknown: what is popular'
 
 
 # Checks
@@ -96,8 +100,15 @@ async def search(call: Call) -> dict[str, Any]:
     asked: models.SearchRequest = call.asked
     began = time.perf_counter()
     check_asked(call, k=asked.k, offset=asked.offset, queries=[asked.query])
-    question = _question(asked, asked.query)
-    answer = await call.space.search(question, lambda space, hits: _found(space, hits, asked, [asked.query])[0])
+    rules, one = call.rules if asked.rules else None, (asked, asked.query)
+
+    def run(space: Space, several: list[tuple[models.SearchRequest, str]]) -> list[dict[str, Any]]:
+        return _searched(space, several, rules)
+
+    if asked.explain:  # of one question alone
+        (answer,) = await call.space.ask(lambda space: run(space, [one]))
+    else:
+        answer = await call.space.share((_question(asked, asked.query).key, id(rules)), one, run)
     return _timed(answer, began)
 
 
@@ -106,12 +117,9 @@ async def search_batch(call: Call) -> dict[str, Any]:
     began = time.perf_counter()
     check_asked(call, k=asked.k, offset=asked.offset, batch=len(asked.queries), queries=asked.queries)
     call.app.metrics.batch(call.endpoint.path, len(asked.queries))
-
-    def ask(space: Space) -> list[dict[str, Any]]:
-        options = {**vars(_question(asked, "")), "query": asked.queries}
-        return _found(space, space.search(**options), asked, asked.queries)
-
-    answers = await call.space.ask(ask)
+    rules = call.rules if asked.rules else None
+    several = [(asked, query) for query in asked.queries]
+    answers = await call.space.ask(lambda space: _searched(space, several, rules))
     return {"answers": [_timed(answer, began) for answer in answers]}
 
 
@@ -129,28 +137,40 @@ def _question(asked: models.Search, query: str) -> SearchQuestion:
     )
 
 
-def _found(space: Space, hits: Hits, asked: models.Search, queries: Sequence[str]) -> list[dict[str, Any]]:
-    """An answer per query."""
-    return [_answer(space, hits, asked, query, request) for request, query in enumerate(queries)]
+def _searched(space: Space, several: Sequence[tuple[models.Search, str]], rules: Rules | None) -> list[dict[str, Any]]:
+    """An answer per question; all have the same options."""
+    version = space.version  # read first: the answers know at least of this
+    first, queries = several[0][0], [query for _, query in several]
+    options = {**vars(_question(first, "")), "query": queries, "explain": first.explain or rules is not None}
+    hits = space.search(**options, rules=rules)
+    did = [Ruled()] * len(queries) if rules is None else ruling.of_search(hits.explanation, len(queries))
+    return [
+        _answer(space, hits, asked, query, at, did[at]) | {"version": version}
+        for at, (asked, query) in enumerate(several)
+    ]
 
 
-def _answer(space: Space, hits: Hits, asked: models.Search, query: str, request: int) -> dict[str, Any]:
+def _answer(space: Space, hits: Hits, asked: models.Search, query: str, request: int, did: Ruled) -> dict[str, Any]:
     found = hit_list(space, hits, asked.columns, request=request, offset=asked.offset)
     total = None if hits.total is None else int(hits.total[request])
     answer: dict[str, Any] = {
         "hits": found,
         "total": total if total is None or total >= 0 else None,
         "facets": {} if hits.facets is None else facet_list(space, hits.facets[request]),
-        "notes": [],
-        "version": space.version,
+        "notes": [*did.notes],
     }
     if asked.explain:
         rows = hits.rows[request]
         words = matched_words(space, query, rows[rows >= 0].tolist())
         for hit, because in zip(found, words, strict=True):
-            hit["because"] = {"words": because}
+            hit["because"] = {"words": because, **_because(did, hit)}
         answer["explanation"] = steps(hits.explanation)
     return answer
+
+
+def _because(did: Ruled, hit: dict[str, Any]) -> dict[str, Any]:
+    """What rules did to a hit, where they did."""
+    return {"rules": did.items[hit["item"]]} if hit["item"] in did.items else {}
 
 
 def _timed(answer: dict[str, Any], began: float) -> dict[str, Any]:
@@ -161,32 +181,34 @@ def _timed(answer: dict[str, Any], began: float) -> dict[str, Any]:
 # Recommend
 
 
+@dataclass(frozen=True)
+class _Who:
+    """Whom to recommend to: a history, or else a user; and with which options."""
+
+    asked: models.Recommend
+    history: list[str] | None
+    user: str | None
+
+
 async def recommend(call: Call) -> dict[str, Any]:
     asked: models.RecommendRequest = call.asked
     began = time.perf_counter()
     check_asked(call, k=asked.k)
     check_histories(call, [asked.history or []])
-    history, notes = None, []
-    if asked.history is not None:
-        history, notes = known_history(call.space.catalog, asked.history)
-    question = RecommendQuestion(
-        None if history is None else tuple(history),
-        asked.user,
-        k=asked.k,
-        where=asked.where,
-        exclude_seen=asked.exclude_seen,
-        explain=asked.explain,
-    )
+    if asked.history is None and asked.user is None:
+        raise Refusal(422, "invalid", "recommend to whom? Give a history of item IDs, or a user.")
+    rules, who = call.rules if asked.rules else None, _Who(asked, asked.history, asked.user)
 
-    def then(space: Space, hits: Hits) -> dict[str, Any]:
-        told = (hits.explanation or {}).get("notes", [])
-        return _recommended(space, hits, asked, 0, [*notes, *told], fallback=bool(told))
+    def run(space: Space, several: list[_Who]) -> list[dict[str, Any]]:
+        return _recommended(space, several, rules)
 
-    try:
-        return _timed(await call.space.recommend(question, then), began)
-    except RequestError:
-        await call.space.ask(check_recommends)  # says it better
-        raise
+    if asked.explain:  # of one question alone
+        (answer,) = await call.space.ask(lambda space: run(space, [who]))
+    else:
+        kind = "user" if asked.history is None else "history"
+        key = ("recommend", kind, asked.k, asked.where, asked.exclude_seen, id(rules))
+        answer = await call.space.share(key, who, run)
+    return _timed(answer, began)
 
 
 async def recommend_batch(call: Call) -> dict[str, Any]:
@@ -194,50 +216,52 @@ async def recommend_batch(call: Call) -> dict[str, Any]:
     began = time.perf_counter()
     if (asked.histories is None) == (asked.users is None):
         raise Refusal(422, "invalid", "recommend to whom? Give `histories` or `users`.")
-    batch = len(asked.histories or asked.users or ())
-    check_asked(call, k=asked.k, batch=batch)
+    several = [_Who(asked, history, None) for history in asked.histories or ()]
+    several += [_Who(asked, None, user) for user in asked.users or ()]
+    check_asked(call, k=asked.k, batch=len(several))
     check_histories(call, asked.histories or ())
-    call.app.metrics.batch(call.endpoint.path, batch)
-
-    def ask(space: Space) -> list[dict[str, Any]]:
-        check_recommends(space)
-        who, notes, fallback = _who(space, asked)
-        options = {"k": asked.k, "where": asked.where, "exclude_seen": asked.exclude_seen, "explain": asked.explain}
-        hits = space.recommend(**who, **options)
-        return [_recommended(space, hits, asked, at, notes[at], fallback=fallback[at]) for at in range(len(hits))]
-
-    answers = await call.space.ask(ask)
+    call.app.metrics.batch(call.endpoint.path, len(several))
+    rules = call.rules if asked.rules else None
+    answers = await call.space.ask(lambda space: _recommended(space, several, rules))
     return {"answers": [_timed(answer, began) for answer in answers]}
 
 
-def _who(space: Space, asked: models.RecommendBatchRequest) -> tuple[dict[str, Any], list[list[str]], list[bool]]:
-    """What `Space.recommend` is to be asked, what there is to note of each entry, and which get what is popular."""
-    if asked.histories is not None:
-        known = [known_history(space.catalog, history) for history in asked.histories]
+def _recommended(space: Space, several: Sequence[_Who], rules: Rules | None) -> list[dict[str, Any]]:
+    """An answer per history or per user; all have the same options."""
+    check_recommends(space)
+    version, first, count = space.version, several[0].asked, len(several)
+    options: dict[str, Any] = {"k": first.k, "where": first.where, "exclude_seen": first.exclude_seen, "rules": rules}
+    if several[0].history is not None:
+        known = [known_history(space.catalog, who.history or []) for who in several]
+        options["history"] = [history for history, _ in known]
+        popular = [not history for history, _ in known]
         notes = [[*told, *([] if history else [EMPTY])] for history, told in known]
-        return {"history": [history for history, _ in known]}, notes, [not history for history, _ in known]
-    users = asked.users or []
-    unknown = (space.users.find(users) < 0).tolist()
-    notes = [
-        [f'user "{shown(user)}" is unknown: what is popular'] if new else []
-        for user, new in zip(users, unknown, strict=True)
+    else:
+        users = [who.user or "" for who in several]
+        options["user"] = users
+        popular = (space.users.find(users) < 0).tolist()
+        notes = [[_UNKNOWN.format(shown(user))] if new else [] for user, new in zip(users, popular, strict=True)]
+    hits = space.recommend(**options, explain=first.explain or rules is not None)
+    did = [Ruled()] * count if rules is None else ruling.of_others(hits.explanation, rules, "recommend", count)
+    return [
+        {
+            "hits": _recommended_hits(space, hits, who.asked, at, did[at]),
+            "fallback": "popularity" if popular[at] else None,
+            "notes": [*notes[at], *did[at].notes],
+            "version": version,
+        }
+        for at, who in enumerate(several)
     ]
-    return {"user": users}, notes, unknown
 
 
-def _recommended(
-    space: Space, hits: Hits, asked: models.Recommend, request: int, notes: list[str], *, fallback: bool
-) -> dict[str, Any]:
+def _recommended_hits(
+    space: Space, hits: Hits, asked: models.Recommend, request: int, did: Ruled
+) -> list[dict[str, Any]]:
     found = hit_list(space, hits, asked.columns, request=request)
     if asked.explain:
         for hit, told in zip(found, hits.explanation["because"][request], strict=True):
-            hit["because"] = {"history": _spoke(told["because"])}
-    return {
-        "hits": found,
-        "fallback": "popularity" if fallback else None,
-        "notes": notes,
-        "version": space.version,
-    }
+            hit["because"] = {"history": _spoke(told["because"]), **_because(did, hit)}
+    return found
 
 
 def _spoke(because: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -263,13 +287,16 @@ async def similar(call: Call) -> dict[str, Any]:
     asked: models.SimilarRequest = call.asked
     began = time.perf_counter()
     check_asked(call, k=asked.k)
+    rules = call.rules if asked.rules else None
 
     def ask(space: Space) -> dict[str, Any]:
         known_row(space.catalog, asked.item)
         if asked.by == "behavior":
             check_recommends(space)
-        hits = space.similar(asked.item, by=asked.by, k=asked.k, where=asked.where)
-        return {"hits": hit_list(space, hits, asked.columns), "notes": [], "version": space.version}
+        options: dict[str, Any] = {"by": asked.by, "k": asked.k, "where": asked.where, "rules": rules}
+        hits = space.similar(asked.item, **options, explain=rules is not None)
+        notes = [] if rules is None else ruling.of_others(hits.explanation, rules, "similar", 1)[0].notes
+        return {"hits": hit_list(space, hits, asked.columns), "notes": notes, "version": space.version}
 
     return _timed(await call.space.ask(ask), began)
 

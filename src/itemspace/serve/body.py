@@ -8,13 +8,10 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
+from itemspace.serve.batching import Gone
 from itemspace.serve.errors import Refusal, invalid
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class Gone(Exception):
-    """The caller hung up before the body was whole."""
 
 
 def check_media(headers: Mapping[bytes, bytes]) -> None:
@@ -49,7 +46,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Any, most: int) -> 
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise Gone("the client has closed its connection.")
         part = message.get("body", b"")
         size += len(part)
         if size > most:

@@ -11,7 +11,7 @@ POLICY = b"default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
+h1 { font-size: 1.5rem; } h3 { margin: 1.2rem 0 .2rem; font-size: 1rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; padding: .4rem .8rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; } summary b { display: inline-block; min-width: 4rem; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .6rem; font-size: .85rem; }
@@ -38,6 +38,11 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             for method, operation in methods.items():
                 if tag["name"] in operation["tags"]:
                     yield from _operation(document, path, method, operation)
+    yield "<h2>Forms</h2>"
+    for name, schema in document["components"]["schemas"].items():
+        if not name.endswith(("Request", "Answer")) and schema.get("properties"):
+            yield f"<h3>{escape(name)}</h3><p>{escape(schema.get('description', ''))}</p>"
+            yield from _table("Field", schema["properties"], ())
     yield "</body></html>"
 
 
@@ -60,6 +65,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: M
     if answer is not None and answer.get("properties"):
         yield f"<p>{escape(operation['responses']['200']['description'])}</p>"
         yield from _table("Answer", answer["properties"], ())
+        for example in answer.get("examples", ()):
+            yield f"<pre>{escape(json.dumps(example, indent=1, ensure_ascii=False))}</pre>"
     errors = [status for status in operation["responses"] if status != "200"]
     responses = document["components"]["responses"]
     yield "<table><tr><th>Refused with</th><th></th></tr>"
@@ -71,7 +78,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: M
 
 def _table(title: str, fields: Mapping[str, Any], required: Any) -> Iterator[str]:
     yield f"<table><tr><th>{title}</th><th>type</th><th>default</th><th></th></tr>"
-    for name, schema in fields.items():
+    for name, schema in sorted(fields.items(), key=lambda field: field[0] not in required):
         default = "required" if name in required else json.dumps(schema["default"]) if "default" in schema else ""
         told = schema.get("description") or next(
             (part["description"] for part in schema.get("anyOf", ()) if "description" in part), ""

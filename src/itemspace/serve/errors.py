@@ -63,7 +63,14 @@ def refusal(error: BaseException) -> Refusal | None:
         return Refusal(409, "artifact", str(error))
     if isinstance(error, MissingExtraError):
         return Refusal(501, "not_installed", str(error))
-    return None
+    return _of_rules(error)
+
+
+def _of_rules(error: BaseException) -> Refusal | None:
+    from itemspace.search.rules import RuleError  # what it stands on is loaded by then
+
+    told = f"the rules of this Space do not fit it any more: {error}"
+    return Refusal(409, "rules", told) if isinstance(error, RuleError) else None
 
 
 def unforeseen() -> Refusal:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from itemspace.serve.served import Served
 
@@ -21,7 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
+        of: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("itemspace_requests", "Requests answered.", ("route", "status"), **of)
         self._seconds = Histogram(
             "itemspace_request_seconds", "From the first byte read to the answer.", ("route",), buckets=SECONDS, **of
@@ -32,10 +34,13 @@ class Metrics:
             "itemspace_batch_size", "Queries, users, items or events per batch.", ("route",), buckets=SIZES, **of
         )
         spaces = ("space",)
-        self._version = Gauge(
-            "itemspace_space_version", "The version that answers.", spaces, multiprocess_mode="max", **of
+        self._together = Histogram(
+            "itemspace_answered_together", "Questions answered in one run.", spaces, buckets=SIZES, **of
         )
-        self._items = Gauge("itemspace_space_items", "Items that there are.", spaces, multiprocess_mode="max", **of)
+        self._version = Gauge("itemspace_space_version", "What answers.", spaces, multiprocess_mode="mostrecent", **of)
+        self._items = Gauge(
+            "itemspace_space_items", "Items that there are.", spaces, multiprocess_mode="mostrecent", **of
+        )
         self._waiting = Gauge(
             "itemspace_space_waiting", "Reads that wait for a thread.", spaces, multiprocess_mode="livesum", **of
         )
@@ -56,6 +61,14 @@ class Metrics:
         if refused is not None:
             self._refused.labels(refused).inc()
 
+    def follow(self, served: Served) -> None:
+        """Count how many questions a Space answers together."""
+        served.together = self._together.labels(served.name).observe
+
+    def waiting(self, served: Served) -> None:
+        """Note how many reads of a Space wait in this process."""
+        self._waiting.labels(served.name).set(served.waiting)
+
     def batch(self, route: str, size: int) -> None:
         self._batch.labels(route).observe(size)
 
@@ -64,9 +77,19 @@ class Metrics:
         for served in spaces:
             self._version.labels(served.name).set(served.version)
             self._items.labels(served.name).set(served.catalog.count)
-            self._waiting.labels(served.name).set(served.waiting)
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            every = CollectorRegistry()
-            MultiProcessCollector(every)
-            return generate_latest(every)
-        return generate_latest(self.registry)
+            self.waiting(served)
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if not folder:
+            return generate_latest(self.registry)
+        _forget_dead(Path(folder))
+        every = CollectorRegistry()
+        MultiProcessCollector(every)
+        return generate_latest(every)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Take what is at work in a worker that died out of the sums of what is at work."""
+    for path in folder.glob("gauge_live*.db"):
+        number = path.stem.rpartition("_")[2]
+        if number.isdigit() and not Path("/proc", number).exists() and Path("/proc/self").exists():
+            mark_process_dead(int(number), str(folder))

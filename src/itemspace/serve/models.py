@@ -117,6 +117,7 @@ class SimilarRequest(Asked):
     k: Count = 10
     where: Filter | None = None
     columns: Columns | None = None
+    rules: bool = Field(True, description="Apply the merchandising rules of the Space.")
 
 
 class FacetsRequest(Asked):

@@ -95,7 +95,8 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[type[BaseModel], dict[
     wanted += [(model, "serialization") for model in answered]
     wanted.sort(key=lambda pair: pair[0].__name__)
     found, made = models_json_schema(wanted, ref_template=_REFERENCE)
-    return {model: schema for (model, _), schema in found.items()}, made["$defs"]
+    references: Any = {model: schema for (model, _), schema in found.items()}
+    return references, made["$defs"]
 
 
 def _operation(
@@ -112,11 +113,9 @@ def _operation(
         made["description"] = endpoint.request.__doc__.strip()
     for status in errors_of(endpoint):
         made["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
-    if endpoint.path == "/ready":  # it says which Space is not open
-        made["responses"]["503"] = {
-            "description": "A Space is not open.",
-            "content": _json(references[endpoint.answer]),
-        }  # type: ignore[index]
+    if endpoint.path == "/ready" and endpoint.answer is not None:  # it says which Space is not open
+        content = _json(references[endpoint.answer])
+        made["responses"]["503"] = {"description": "A Space is not open.", "content": content}
     if endpoint.has_body:
         assert endpoint.request is not None
         made["requestBody"] = {"required": True, "content": _json(references[endpoint.request])}

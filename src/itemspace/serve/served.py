@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+X = TypeVar("X")
 _LOG = logging.getLogger("itemspace.serve")
 
 
@@ -133,6 +134,7 @@ class Served:
         """Use `open`."""
         self.name, self.path, self.options = name, path, options
         self._now = generation
+        self.together: Callable[[int], object] | None = None  # told how many questions one run answers
         self._count = ChangeCount(path)
         self._seen = 0  # the count at which `_now` had followed everything
         self._reads = Pool(
@@ -241,12 +243,36 @@ class Served:
 
         return await self._reads.run(run)
 
+    async def share(self, key: Hashable, item: X, run: Callable[[Space, list[X]], Sequence[T]]) -> T:
+        """The answer of `run(space, [..., item, ...])` for `item`; items that wait with an equal `key` share one run.
+
+        Raises:
+            Overloaded, TimedOut: see `Pool`. Otherwise what `run(space, [item])` raises.
+        """
+        await self._fresh()
+
+        def answers(items: list[X]) -> Sequence[T]:
+            if self.together is not None:
+                self.together(len(items))
+            with self._reading() as space:
+                return run(space, items)
+
+        return await self._reads.join(key, item, answers)
+
+    def reading(self) -> AbstractContextManager[Space]:
+        """The Space for a `with` block on a thread of one's own; it stays open for as long, whatever takes its place."""
+        return self._reading()
+
     def _answer_searches(self, asked: list[tuple[SearchQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = searched(space, [question for question, _ in asked])
             return [made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
 
     def _answer_recommendations(self, asked: list[tuple[RecommendQuestion, Then[Any] | None]]) -> list[Any]:
+        if self.together is not None:
+            self.together(len(asked))
         with self._reading() as space:
             hits = recommended(space, [question for question, _ in asked])
             return [

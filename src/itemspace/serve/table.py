@@ -13,6 +13,7 @@ from itemspace.serve.errors import Refusal
 from itemspace.serve.models import Asked
 
 if TYPE_CHECKING:
+    from itemspace.search.rules import Rules
     from itemspace.serve.app import Application
     from itemspace.serve.served import Served
 
@@ -79,6 +80,13 @@ class Call:
         """The Space that the path names."""
         assert self.served is not None
         return self.served
+
+    @property
+    def rules(self) -> Rules | None:
+        """The merchandising rules of that Space; None where there are none."""
+        file = self.app.rules.get(self.space.name)
+        rules = None if file is None else file.current(self.space.catalog)
+        return rules or None
 
 
 @dataclass

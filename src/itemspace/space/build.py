@@ -35,6 +35,7 @@ from itemspace.space.choosing import fitted
 from itemspace.space.given import save_given
 from itemspace.space.histories import Histories
 from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
+from itemspace.space.suggesting import Suggesting
 
 CHUNK = 50_000
 EVENTS = 200_000
@@ -123,6 +124,11 @@ class Build:
         folders["given"] = stages.folder(
             "given", "keeping queries and impressions", lambda to: save_given(self.data, to)
         )
+        folders["suggest"] = stages.folder(
+            "suggest",
+            "indexing titles and queries to suggest",
+            lambda to: self._index_suggestions(folders["given"], to),
+        )
         if {"lexical", "dense"} <= set(folders) and self.data.judgments is not None:
             folders["fusion"] = stages.folder(
                 "fusion", "weighing words and vectors", lambda to: self._tune_fusion(folders, to)
@@ -203,6 +209,11 @@ class Build:
         parts.save_part(made, to)
         if isinstance(made, Recommender):
             (to / "recommends").touch()
+
+    def _index_suggestions(self, given: Path, to: Path) -> None:
+        log = self.data.interactions
+        counts = np.zeros(len(self.data.catalog), np.int64) if log is None else log.counts()
+        Suggesting.build(self.data.catalog, counts, given).save(to)
 
     def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
         from itemspace.space.tuning import stated, tune

@@ -6,43 +6,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 
 from itemspace.core.artifacts import Artifact
-from itemspace.core.asking import check_k
 from itemspace.core.catalog import Catalog
 from itemspace.core.contracts import Index, Retriever
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, FormatVersionError, InUseError, RequestError, nearest
 from itemspace.core.files import as_path
-from itemspace.core.hits import Hits
 from itemspace.core.ids import Ids
 from itemspace.core.plugins import find
-from itemspace.core.ragged import Ragged
-from itemspace.core.requests import History, Requests
-from itemspace.core.taking import take_rows
 from itemspace.data.table_files import TableFiles, found_at
 from itemspace.recipe import Recipe
-from itemspace.search import FacetRequest, PageRequest, answer
 from itemspace.space import asked as given
-from itemspace.space import changes, reasons
+from itemspace.space import changes
+from itemspace.space.asking import Asking
 from itemspace.space.build import Build, build_streamed, claimed
 from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
+from itemspace.space.showing import Showing
 from itemspace.store.contract import Store
-
-if TYPE_CHECKING:
-    from itemspace.core.report import Report
-    from itemspace.core.selection import Selection
-    from itemspace.core.where import Expression
-
-    Filter = str | Expression | Selection | None
 
 
 def _quiet(_: str) -> None:
@@ -63,7 +50,7 @@ def _readable(home: Path) -> Iterator[None]:
         ) from error
 
 
-class Space:
+class Space(Asking, Showing):
     """One catalogue with everything that answers from it.
 
     ```python
@@ -242,122 +229,6 @@ class Space:
             raise RequestError("this Space was built without events; build it with interactions to recommend.")
         return self._live.recommender
 
-    # Asking
-
-    def search(
-        self,
-        query: str | Sequence[str],
-        *,
-        k: int = 10,
-        where: Filter = None,
-        by: str | None = None,
-        facets: Sequence[str] | FacetRequest | None = None,
-        sort: str | Sequence[str] | None = None,
-        offset: int = 0,
-        group_by: str | None = None,
-        explain: bool = False,
-    ) -> Hits:
-        """The k best items for each query, among those `where` allows: the filter applies before the cut.
-
-        by: "hybrid" (words and vectors fused), "lexical", "dense", or the "system" it was built with; by default the
-        fullest of these that exists. facets: columns counted over everything that
-        matches. sort: columns ("price", "-rating") that order what matches instead of relevance. offset: hits to skip.
-        group_by: one hit per value of a column (variants of one product). A blank query lists items by popularity.
-
-        Raises:
-            FilterError: `where` does not parse or fit. RequestError: an impossible k, offset, sort, facet or `by`.
-        """
-        check_k(k)
-        texts = given.texts(query)
-        page = PageRequest(
-            limit=k, offset=offset, sort=given.sorting(sort), group_by=group_by, facets=given.facets(facets)
-        )
-        with self._lock.read():
-            blank = not texts[0].strip()
-            retriever = self._live.retrievers["browse"] if blank and by is None else self.retriever(by)
-            hits = answer(self._live.retrievers["browse"] if blank else retriever, Requests.texts(texts), page, where)
-        return hits if explain else replace(hits, explanation=None)
-
-    def recommend(
-        self,
-        *,
-        history: Sequence[str] | Sequence[Sequence[str]] | None = None,
-        user: str | Sequence[str] | None = None,
-        k: int = 10,
-        where: Filter = None,
-        exclude_seen: bool = True,
-        explain: bool = False,
-    ) -> Hits:
-        """The k best items for a history (item IDs, oldest first), a known user, or a batch of either.
-
-        A history given wins over the user's own. An unknown user, or an empty history, gets what is popular, and
-        `explanation` says so. What is in the history does not come back unless `exclude_seen` is False.
-
-        Raises:
-            RequestError: an item of the history is unknown, or nothing was asked.
-        """
-        check_k(k)
-        with self._lock.read():
-            requests, notes = given.recommendations(self._live, history, user)
-            asked = requests.excluding_history() if exclude_seen else requests
-            hits: Hits = self.recommender.search(asked, k, where)
-            told = reasons.recommended(self._live, requests, hits) if explain else None
-        explanation = {"notes": notes, "because": told} if explain else ({"notes": notes} if notes else None)
-        return replace(hits, ids=self._live.catalog.ids, explanation=explanation)
-
-    def similar(self, item: str | Sequence[str], *, by: str = "text", k: int = 10, where: Filter = None) -> Hits:
-        """Items like each given item: `by` "text" (their words' vectors) or "behavior" (what users did with both).
-
-        Raises:
-            RequestError: the item is unknown, or the Space has no such representation.
-        """
-        check_k(k)
-        with self._lock.read():
-            live = self._live
-            names = given.ids(item, "similar to what")
-            if not names:
-                raise RequestError("similar to what? Give at least one item ID.")
-            rows = live.catalog.rows(names)
-            itself = Ragged(rows, np.arange(len(rows) + 1))
-            if by == "behavior":
-                hits: Hits = self.recommender.search(Requests(history=History(itself), exclude=itself), k, where)
-            elif by == "text":
-                if live.encoder is None or live.dense is None:
-                    raise RequestError("this Space has no vectors of words; build it with an encoder.")
-                vectors = live.encoder.encode(live.readable(live.catalog.take(rows)), role="item")
-                within = live.catalog.where(where).excluding(itself)
-                hits = live.dense.search(vectors, k, within)
-            else:
-                hint = nearest(given.name(by, "`by`"), ["text", "behavior"])
-                raise RequestError(f"similar by `{by}`?{hint} Choose text or behavior.")
-        return replace(hits, ids=live.catalog.ids)
-
-    def explain(
-        self,
-        item: str,
-        *,
-        query: str | None = None,
-        history: Sequence[str] | None = None,
-        user: str | None = None,
-    ) -> dict[str, Any]:
-        """Why an item answers a query, or is recommended to a history or user: its rank, score, terms, neighbors.
-
-        Raises:
-            RequestError: the item is unknown, or neither a query nor a history nor a user is given.
-        """
-        if (query is None) == (history is None and user is None):
-            raise RequestError("explain an answer to what? Give a query, or else a history or a user.")
-        names = given.ids(item, "explain which item")
-        if len(names) != 1:
-            raise RequestError(f"explain takes one item at a time, got {len(names)}.")
-        query = None if query is None else given.name(query, "a query to explain")
-        with self._lock.read():
-            row = int(self._live.catalog.rows(names)[0])
-            if query is not None:
-                return reasons.of_search(self._live, row, query)
-            requests, notes = given.recommendations(self._live, history, user)
-            return reasons.of_recommendation(self._live, row, requests, notes)
-
     # Changing
 
     def add(self, items: pa.Table | Sequence[Mapping[str, Any]]) -> int:
@@ -461,44 +332,3 @@ class Space:
             return self._store.restore(to)
 
         return self._change(apply)
-
-    # Measuring and showing
-
-    def evaluate(self, *, k: int = 10) -> dict[str, Report]:
-        """Measure what this Space answers: "search" on its judged queries (on the half that tuned nothing), and
-        "recommendation" on held-out events with the recipe's recommender fitted to the rest, baselines beside both.
-
-        Raises:
-            RequestError: there is nothing to measure against.
-        """
-        from itemspace.space.evaluation import evaluate
-
-        check_k(k)
-        return evaluate(self, k=k)
-
-    def dataset(self) -> Dataset:
-        """Everything the Space holds, as a dataset (for another split, model or recipe)."""
-        return changes.dataset_of(self._live, self._store, name=self.path.name)
-
-    def fields(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The items at `rows` as dictionaries of `columns` (default: all).
-
-        Raises:
-            SchemaError: no such column. RequestError: a row the catalogue does not have.
-        """
-        catalog = self._live.catalog
-        if len(rows) and not (min(rows) >= 0 and max(rows) < len(catalog)):
-            raise RequestError(f"rows run from 0 to {len(catalog) - 1:,}, got {min(rows):,} to {max(rows):,}.")
-        for name in columns or ():
-            catalog.schema[name]
-        table = catalog.table.select(list(columns)) if columns is not None else catalog.table
-        return take_rows(table, np.asarray(rows, np.int64)).to_pylist()
-
-    def shown_columns(self) -> list[str]:
-        """The few columns a person wants beside an ID: what it is called, of which kind, at what price."""
-        schema = self._live.catalog.schema
-        titles = [name for name in schema.columns("text") if name.lower() in ("title", "name")]
-        shown = (titles or schema.columns("text"))[:1] + schema.columns("category")[:1]
-        shown += [name for name in schema.columns("number") if "price" in name.lower()][:1]
-        shown += [name for name in schema.columns("boolean") if "stock" in name.lower()][:1]
-        return shown

@@ -40,6 +40,18 @@ class Histories:
     def has_times(self) -> bool:
         return self._times is not None
 
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every event as a pair: user row [m], item row [m]."""
+        users, items = [self._items.groups], [np.asarray(self._items.values, np.int64)]
+        for user, (logged, _) in self._recent.items():  # users who did something since the build
+            users.append(np.full(len(logged), user))
+            items.append(np.asarray(logged, np.int64))
+        return np.concatenate(users), np.concatenate(items)
+
+    def counts(self, items: int) -> np.ndarray:
+        """Events per item row, int64 [items]."""
+        return np.bincount(self.pairs()[1], minlength=items)[:items]
+
     def append(self, users: Sequence[str], items: np.ndarray, times: np.ndarray) -> None:
         """Record events: external user IDs [n], item rows [n], Unix seconds [n]."""
         names = pa.array([str(u) for u in users], pa.large_string())

@@ -6,6 +6,7 @@ shop.space/
   generations/000001/        indexes, recommender, histories, manifest (immutable)
   stores/<name>/             the record: items, vectors, events (live)
   stages/<fingerprint>/      finished steps of an unfinished build
+  reports/, maps/            what was measured and drawn last
 ```
 """
 
@@ -18,8 +19,8 @@ from pathlib import Path
 
 TYPE = "space"
 FORMAT = 1
-DERIVED = ("catalog", "dense", "lexical")
-BESIDE = ("stores", "stages", "BUILDING")
+DERIVED = ("catalog", "dense", "lexical", "suggest")
+BESIDE = ("stores", "stages", "reports", "maps", "BUILDING")
 
 
 class Stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from itemspace.space import parts
 from itemspace.space.browse import Browse
 from itemspace.space.build import CHUNK, VECTORS
 from itemspace.space.histories import Histories
+from itemspace.space.suggesting import Suggesting
 from itemspace.space.tuning import stated
 from itemspace.store.contract import Changes, Store
 
@@ -75,6 +77,8 @@ class Live:
     system: Retriever | None = None
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
+    suggesting: Suggesting | None = None
+    _once: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def load(cls, artifact: Artifact, store: Store) -> Live:
@@ -100,6 +104,10 @@ class Live:
             made.recommender = parts.open_part(folder / "recommender")
         if "system" in held:
             made.system = parts.open_part(folder / "system")
+        if "suggest" in held:
+            made.suggesting = _open_or(
+                folder / "suggest", lambda: None, "the index of suggestions", made._suggestions_of
+            )
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store)
@@ -141,7 +149,9 @@ class Live:
         self._compose()
 
     def _take_items(self, news: News) -> None:
-        changes, self.catalog = news.changes, news.catalog
+        changes, before, self.catalog = news.changes, self.catalog, news.catalog
+        if self.suggesting is not None and len(changes):
+            self.suggesting.follow(before, self.catalog, news.alive)
         ties = self.catalog.ids.ties
         if news.words is not None and self.words is not None:
             self.words[1].upsert(news.words, news.alive, ties=ties)
@@ -181,6 +191,17 @@ class Live:
             retriever.bind(self.catalog)
         if self.recommender is not None:
             self.recommender.bind(self.catalog)
+
+    def suggestions(self) -> Suggesting:
+        """What is suggested; made now where the Space was built without it, or it was damaged."""
+        with self._once:
+            if self.suggesting is None:
+                counts = self.histories.counts(len(self.catalog))
+                self.suggesting = Suggesting.build(self.catalog, counts, self.given)
+            return self.suggesting
+
+    def _suggestions_of(self, folder: Path) -> Suggesting:
+        return Suggesting.open(folder, self.catalog)
 
     def readable(self, catalog: Catalog) -> Catalog:
         """The words of items, as encoders read them."""
@@ -272,9 +293,11 @@ def with_tail(kept: pa.Table, tail: pa.Table) -> pa.Table:
     return pa.table(columns, schema=whole.schema)
 
 
-def _open_or(folder: Path, rebuild: Callable[[], Any], what: str) -> Any:
+def _open_or(
+    folder: Path, rebuild: Callable[[], Any], what: str, opened: Callable[[Path], Any] = parts.open_part
+) -> Any:
     try:
-        return parts.open_part(folder)
+        return opened(folder)
     except _UNREADABLE as error:
         warnings.warn(f"{what} in {folder} cannot be read ({error}); rebuilding it from the store.", stacklevel=3)
         return rebuild()

@@ -104,7 +104,7 @@ async function follow() {
 function drawNavigation(view, space) {
   const several = spaces.length > 1 && space ? { space: space.name } : {};
   fill(one("views"), VIEWS.map((v) => h("a", {
-    href: address(v.name, v.alone ? {} : several), "aria-current": v === view ? "page" : null,
+    href: address(v.name, v.alone ? {} : several), "aria-current": v === view ? "page" : null, data: { text: v.text },
   }, v.text)));
   one("brand").setAttribute("href", address("search", several));
   const chosen = one("views").querySelector("[aria-current]");
@@ -128,7 +128,11 @@ async function connect() {
     const wait = context(VIEWS[0], null);
     current?.destroy?.();
     current = null;
-    fill(main, failure(error, wait, connect));
+    if (main.querySelector(".error")?.dataset.said !== error.message) {
+      const told = failure(error, wait, connect);
+      told.dataset.said = error.message;
+      fill(main, told);
+    }
     if (error.status === 0 || error.status === 503) again = setTimeout(connect, 3000);
     return;
   }
@@ -175,7 +179,7 @@ function drawTheme() {
   const chosen = theme();
   if (chosen === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = chosen;
-  one("theme").textContent = `Theme: ${chosen}`;
+  one("theme-name").textContent = chosen;
   document.dispatchEvent(new Event("themechange"));
 }
 

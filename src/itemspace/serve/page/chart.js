@@ -8,13 +8,15 @@ export function reach(rows) {
   const all = rows.flatMap(({ value, low, high }) => [value, low, high]).filter(Number.isFinite);
   if (!all.length) return [0, 1];
   let [low, high] = [Math.min(...all), Math.max(...all)];
-  if (low >= 0 && (low < 0.6 * high || high === 0)) low = 0;
-  const room = (high - low || Math.abs(high) || 1) * 0.06;
-  return [low === 0 ? 0 : low - room, high + room];
+  const bounded = low >= 0 && high <= 1;
+  if (low === high) return bounded ? [0, 1] : [Math.min(0, 1.25 * low), Math.max(0, 1.25 * high)];
+  if (low >= 0 && low < 0.6 * high) low = 0;
+  const room = (high - low) * 0.06;
+  return [low === 0 ? 0 : Math.max(low - room, bounded ? 0 : -Infinity), bounded ? Math.min(1, high + room) : high + room];
 }
 
 /** rows: [{ label, value, low, high, n, series, hint }] on one axis. */
-export function whiskers(rows, [low, high], about) {
+export function whiskers(rows, [low, high], about, axis = true) {
   const at = (value) => `${(100 * (value - low)) / (high - low)}%`;
   const zero = () => (low < 0 && high > 0 ? h("span", { class: "zero", css: { left: at(0) } }) : null);
   return h("div", { class: "whiskers" },
@@ -28,5 +30,5 @@ export function whiskers(rows, [low, high], about) {
         h("span", { class: "w-value" }, metric(row.value),
           sure ? h("span", { class: "sr-only" }, `, 95% interval ${metric(row.low)} to ${metric(row.high)}`) : null));
     })),
-    h("div", { class: "w-axis", "aria-hidden": "true" }, h("span"), h("span", { class: "w-ends" }, h("span", null, metric(low, 2)), h("span", null, metric(high, 2))), h("span")));
+    !axis ? null : h("div", { class: "w-axis", "aria-hidden": "true" }, h("span"), h("span", { class: "w-ends" }, h("span", null, metric(low, 2)), h("span", null, metric(high, 2))), h("span")));
 }

@@ -133,7 +133,7 @@ function side(ctx, name, answer, other, otherName, place) {
     const there = other.get(hit.item);
     const move = there === undefined ? h("span", { class: "move only" }, `not in ${otherName}`)
       : there === i + 1 ? h("span", { class: "move same" }, `also #${there}`)
-        : h("span", { class: "move both" }, `#${there} in ${otherName} `, h("span", { class: "step" }, there > i + 1 ? `+${there - i - 1}` : `−${i + 1 - there}`));
+        : h("span", { class: "move both" }, `#${there} in ${otherName} `, h("span", { class: "step" }, there > i + 1 ? `· ${there - i - 1} down` : `· ${i + 1 - there} up`));
     return h("li", { class: there === undefined ? "side-hit alone" : "side-hit shared", data: { item: hit.item } },
       h("span", { class: "hit-rank", "aria-hidden": "true" }, i + 1),
       h("div", { class: "hit-main" }, h("h3", { class: "hit-title" }, h("a", { href: ctx.itemHref(hit.item) }, titleOf(ctx.space, hit.item, hit.fields))),

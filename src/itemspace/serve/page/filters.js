@@ -6,13 +6,12 @@ import { kindOf } from "./parts.js";
 import { clauseOf, parse, toggled, withClause } from "./where.js";
 
 const FIRST = 6;
+const MOST = 10;
 
-/** The columns the panel offers: what the Space counts by default, or every kind that can be counted. */
+/** The columns the panel offers: those the Space shows, then those it counts by default. */
 export function facetColumns(space) {
   const kinds = ["category", "boolean", "number", "list", "time"];
-  const named = (space.facets ?? []).map((facet) => facet.name ?? facet).filter((name) => kinds.includes(kindOf(space, name)));
-  const found = named.length ? named : space.columns.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
-  return found.slice(0, 10);
+  return [...new Set([...space.shown, ...space.facets])].filter((name) => kinds.includes(kindOf(space, name))).slice(0, MOST);
 }
 
 /** change(clauses) is called with the new clauses when someone touches a filter. */
@@ -24,10 +23,13 @@ export function filterPanel(space, change) {
     const make = kind === "number" || kind === "time" ? ranges : kind === "boolean" ? flag : checks;
     return make(name, kind, i < 6, () => clauses, act);
   });
+  const root = h("div", { class: "filters blank" }, groups.map((group) => group.root));
   return {
-    root: h("div", { class: "filters" }, groups.map((group) => group.root)),
+    root,
     columns: groups.map((group) => group.name),
     draw(facets, now) {
+      // Shown with its first counts, so that it does not grow under the eye.
+      if (facets) root.classList.remove("blank");
       clauses = now;
       for (const group of groups) {
         const focused = group.root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
@@ -55,7 +57,8 @@ function checks(name, kind, open, now, act) {
   let most = 0;
 
   function show() {
-    fill(list, rows.slice(0, all ? rows.length : FIRST).map(({ value, label, amount, on }) => {
+    if (!rows.length) fill(list, h("li", { class: "faint" }, "none"));
+    else fill(list, rows.slice(0, all ? rows.length : FIRST).map(({ value, label, amount, on }) => {
       const id = fresh("check");
       return h("li", null,
         h("input", {

@@ -117,7 +117,7 @@ const kind = (verdict) => ({ held: "good", "not held": "bad", "too close to call
 function measured(row) {
   const { finding } = row;
   return [
-    row.state === "stale" ? h("p", { class: "problem" }, "Measured with code that has changed since; the verdicts may no longer hold.") : null,
+    row.state === "stale" ? h("p", { class: "warned" }, "Measured with code that has changed since; the verdicts may no longer hold.") : null,
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Claims of ${row.slug}` }, h("table", { class: "claims" },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "Claim"), PLACES.map(([, name]) => h("th", { scope: "col" }, name)))),
       h("tbody", null, finding.claims.map((claim) => h("tr", null,

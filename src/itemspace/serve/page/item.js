@@ -74,7 +74,7 @@ function similar(ctx, id) {
   if (!ways.length) return null;
   const list = h("ol", { class: "likes", "aria-live": "polite" });
   async function load(by) {
-    list.classList.add("stale");
+    list.classList.add("fading");
     try {
       const answer = await around.run((signal) => ctx.calls.similar({ item: id, by, k: 8, columns: wanted(ctx.space) }, signal));
       if (!answer) return;
@@ -85,7 +85,7 @@ function similar(ctx, id) {
     } catch (error) {
       fill(list, h("li", { class: "problem" }, error.message));
     }
-    list.classList.remove("stale");
+    list.classList.remove("fading");
   }
   const from = ways.includes("text") ? "text" : ways[0];
   load(from);

@@ -4,10 +4,12 @@ import { Latest } from "./api.js";
 import { fill, h, segmented } from "./dom.js";
 import { clip, count, plural, words } from "./format.js";
 import { MapView } from "./mapview.js";
-import { choice, empty, failure, notes } from "./parts.js";
+import { choice, empty, failure } from "./parts.js";
 
 const COLORS = 12;
 const ROWS = 50;
+const TRIES = 60;
+const OTHER = "other";
 
 export function mount(root, ctx, params) {
   const { space } = ctx;
@@ -16,6 +18,7 @@ export function mount(root, ctx, params) {
   const state = { color: columns.includes(params.get("color")) ? params.get("color") : first, as: params.get("as") === "table" ? "table" : "map", item: params.get("item") };
   const latest = new Latest();
   let data = null;
+  let again = 0;
   let rowOf = new Map();
 
   const canvas = h("canvas", {
@@ -32,6 +35,7 @@ export function mount(root, ctx, params) {
     }, text))));
   const table = h("div", { class: "map-table" });
   const message = h("div");
+  const made = h("span");
   const body = h("div", { class: "map-body" }, stage, legend);
   const view = new MapView(canvas, { over, pick: (row) => ctx.show(data.points.item[row]) });
   root.append(h("h1", { class: "sr-only" }, `Map of ${space.name}`),
@@ -39,7 +43,7 @@ export function mount(root, ctx, params) {
       columns.length > 1 ? choice("Color by", columns.map((value) => ({ value, text: words(value) })), state.color, (color) => { state.color = color; ask(); }) : null,
       segmented("Show as", [{ value: "map", text: "Map" }, { value: "table", text: "Table" }], state.as, (as) => { state.as = as; note(); swap(); }))),
     message, body, table,
-    h("p", { class: "faint keys", id: "map-keys" }, "Drag or use arrow keys to move, scroll or + and − to zoom, 0 to see everything; Enter opens the item in the middle."));
+    h("p", { class: "faint keys", id: "map-keys" }, "Drag or use arrow keys to move, scroll or + and − to zoom, 0 to see everything; Enter opens the item in the middle. ", made));
 
   const note = () => ctx.note({ color: state.color === first ? "" : state.color, as: state.as === "map" ? "" : state.as, item: state.item });
 
@@ -51,16 +55,23 @@ export function mount(root, ctx, params) {
     if (data && !body.hidden) view.resize();
   }
 
-  async function ask() {
+  /** A map is made when it is first asked for, which may take longer than one request: then it is asked for again. */
+  async function ask(tries = 0) {
     note();
     ctx.busy(true);
+    clearTimeout(again);
     try {
       const answer = await latest.run((signal) => ctx.calls.map(state.color, signal));
       if (answer !== undefined) take(answer);
     } catch (error) {
+      if ([503, 504].includes(error.status) && tries < TRIES) {
+        told.textContent = "The map is being made; it shows when it is ready.";
+        again = setTimeout(() => ask(tries + 1), 2000);
+        return;
+      }
       told.textContent = "";
       body.hidden = table.hidden = true;
-      fill(message, failure(error, ctx, ask));
+      fill(message, failure(error, ctx, () => ask()));
     }
     ctx.busy(false);
   }
@@ -70,7 +81,8 @@ export function mount(root, ctx, params) {
     rowOf = new Map(answer.points.item.map((item, row) => [item, row]));
     const n = answer.points.x.length;
     told.textContent = plural(n, "item");
-    fill(message, notes(answer.note ? [answer.note] : []), n ? null : empty("Nothing to draw", "This Space has no items with vectors."));
+    made.textContent = answer.note ? `${answer.note[0].toUpperCase()}${answer.note.slice(1)}.` : "";
+    fill(message, n ? null : empty("Nothing to draw", "This Space has no items with vectors."));
     canvas.setAttribute("aria-label", `Map of ${plural(n, "item")} of ${space.name}`);
     view.take(answer.points.x, answer.points.y, data.group, data.names.length);
     drawLegend(new Set());
@@ -82,7 +94,7 @@ export function mount(root, ctx, params) {
   function paint() {
     const style = getComputedStyle(document.documentElement);
     const named = (name) => style.getPropertyValue(name).trim();
-    view.paint(data ? data.names.map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)) : [], named("--ink"), named("--page"));
+    view.paint((data?.names ?? []).map((_, i) => named(data.rest === i ? "--c-rest" : `--c${i % COLORS}`)), named("--ink"), named("--surface"));
   }
 
   function over(row, x, y) {
@@ -143,11 +155,12 @@ export function mount(root, ctx, params) {
         h("td", null, data.names[data.group[row]]), h("td", { class: "mono faint" }, data.points.item[row]))))));
   }
 
-  const themed = () => { if (data) paint(); };
+  const themed = () => paint();
   const liked = (event) => mark(state.item, event.detail);
   document.addEventListener("themechange", themed);
   document.addEventListener("similar", liked);
   swap();
+  paint();
   ask();
   return {
     update(now) {
@@ -157,6 +170,7 @@ export function mount(root, ctx, params) {
       if (color !== state.color) { state.color = color; ask(); }
     },
     destroy() {
+      clearTimeout(again);
       latest.stop();
       view.close();
       document.removeEventListener("themechange", themed);
@@ -171,12 +185,12 @@ function grouped({ points, colors }) {
   const codes = points.color ?? new Array(n).fill(-1);
   const sizes = new Array(colors?.length ?? 0).fill(0);
   for (const code of codes) if (code >= 0) sizes[code] += 1;
-  const ranked = [...sizes.keys()].filter((code) => sizes[code] > 0).sort((a, b) => sizes[b] - sizes[a]).slice(0, COLORS);
+  const ranked = [...sizes.keys()].filter((code) => sizes[code] > 0 && colors[code] !== OTHER).sort((a, b) => sizes[b] - sizes[a]).slice(0, COLORS);
   const place = new Map(ranked.map((code, i) => [code, i]));
   const names = ranked.map((code) => String(colors[code]));
   const group = codes.map((code) => place.get(code) ?? ranked.length);
   const rest = group.includes(ranked.length) ? ranked.length : -1;
-  if (rest >= 0) names.push(ranked.length ? "other" : "items");
+  if (rest >= 0) names.push(ranked.length ? OTHER : "items");
   const counted = names.map(() => 0);
   for (const g of group) counted[g] += 1;
   return { group, names, rest, sizes: counted };

@@ -23,7 +23,7 @@ export function titleOf(space, item, fields) {
 }
 
 /** The few facts under a title. */
-export function facts(space, item, fields) {
+export function facts(space, item, fields, variants = null) {
   const title = titleColumn(space);
   const out = [];
   for (const name of space.shown) {
@@ -34,7 +34,8 @@ export function facts(space, item, fields) {
     const off = kind === "boolean" && fields[name] === false;
     out.push(h("span", { class: off ? "fact off" : "fact" }, kind === "number" ? `${words(name)} ${text}` : text));
   }
-  out.push(h("span", { class: "fact mono" }, item));
+  out.push(h("span", { class: "fact" }, h("span", { class: "mono" }, item)));
+  if (variants?.count > 1) out.push(h("span", { class: "fact" }, `one of ${variants.count}`));
   return h("p", { class: "facts" }, out);
 }
 
@@ -49,6 +50,11 @@ function marked(text, query) {
   });
 }
 
+/** What merchandising rules did to a hit. */
+function ruled(lines) {
+  return lines?.length ? h("p", { class: "ruled" }, `rule: ${lines.join("; ")}`) : null;
+}
+
 /** One answer as a list row. actions: buttons; below: what hangs under the facts. */
 export function row(ctx, hit, { query = "", actions = [], below = null, rank = hit.rank } = {}) {
   const { space } = ctx;
@@ -60,7 +66,8 @@ export function row(ctx, hit, { query = "", actions = [], below = null, rank = h
     h("div", { class: "hit-main" },
       h("h3", { class: "hit-title" }, h("a", { href: ctx.itemHref(hit.item) }, marked(title, query))),
       snippet ? h("p", { class: "hit-snippet" }, snippet) : null,
-      facts(space, hit.item, hit.fields),
+      facts(space, hit.item, hit.fields, hit.variants),
+      ruled(hit.because?.rules),
       below),
     actions.length ? h("div", { class: "hit-actions" }, actions) : null);
 }

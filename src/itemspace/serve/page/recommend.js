@@ -35,7 +35,8 @@ export function mount(root, ctx, params) {
     try {
       const answer = await latest.run((signal) => asked(ctx, state, signal));
       if (answer === undefined) return;
-      page.show(answer, state);
+      if (answer === null) page.wanting();
+      else page.show(answer, state);
     } catch (error) {
       page.fail(error, ask);
     }
@@ -80,10 +81,11 @@ async function named({ calls, history, space }) {
   }
 }
 
-function asked({ calls, history, space }, state, signal) {
+async function asked({ calls, history, space }, state, signal) {
   const columns = wanted(space);
   const last = history.items.at(-1);
   if (state.from !== "history" && last) return calls.similar({ item: last, by: state.from, k: K, columns }, signal);
+  if (!space.recommends) return null;
   return calls.recommend({
     history: history.items.length || !state.user ? history.items : undefined, user: history.items.length ? undefined : state.user,
     k: K, explain: true, columns,
@@ -164,14 +166,17 @@ function frame(root, ctx, state, act) {
       const similar = now.from !== "history" && size > 0;
       const about = similar ? `Like ${history.title(history.items.at(-1))}` : size ? `For ${plural(size, "chosen item")}` : now.user ? `For user ${now.user}` : "Popular with everyone";
       told.textContent = answer.took_ms === undefined ? about : `${about} · ${took(answer.took_ms)}`;
-      const fallback = answer.fallback && size + now.user.length > 0 && !answer.notes?.length ? [`Nothing is known of this; shown is ${answer.fallback}.`] : [];
       const start = !size && !now.user ? h("p", { class: "lead-in" }, "Add items you like, here or in Search. The list follows each one at once.") : null;
       const rows = answer.hits.map((hit, i) => {
         const title = titleOf(space, hit.item, hit.fields);
         return row(ctx, hit, { rank: i + 1, actions: [adder(ctx, hit.item, title)], below: whyRecommended(ctx, hit.because) });
       });
-      fill(results, start, notes([...(answer.notes ?? []), ...fallback]), rows.length ? h("ol", { class: "hits" }, rows) : empty("Nothing to recommend", "No other item goes with this history. Add another, or choose a different source above."));
+      fill(results, start, start ? null : notes(answer.notes), rows.length ? h("ol", { class: "hits" }, rows) : empty("Nothing to recommend", "No other item goes with this history. Add another, or choose a different source above."));
       ctx.announce(`${about}: ${plural(rows.length, "recommendation")}.`);
+    },
+    wanting() {
+      told.textContent = "";
+      fill(results, empty("Choose an item", "This Space knows no events, so it shows what is like the last item chosen. Find one on the left."));
     },
     fail(error, again) {
       told.textContent = "";
@@ -180,6 +185,7 @@ function frame(root, ctx, state, act) {
   };
 
   function redraw() {
+    for (const anchor of results.querySelectorAll("[data-because]")) anchor.textContent = history.title(anchor.dataset.because);
     clear.hidden = history.items.length === 0;
     fill(list, history.items.map(chip), history.items.length ? null : h("li", { class: "faint" }, "Empty. Choose something."));
   }

@@ -7,6 +7,7 @@ import { count, metric, signed, words } from "./format.js";
 import { choice, empty, failure, notes } from "./parts.js";
 
 const ALL = "all";
+const FIRST = ["search", "recommendation"];
 
 export function mount(root, ctx, params) {
   const latest = new Latest();
@@ -44,7 +45,7 @@ export function mount(root, ctx, params) {
         names.length > 1 ? segmented("Report", names.map((value) => ({ value, text: words(value) })), state.of, (of) => set({ of, metric: "" })) : h("span"),
         h("div", { class: "row tools" }, segmented("Show as", [{ value: "charts", text: "Charts" }, { value: "table", text: "Table" }], state.as, (as) => set({ as })),
           h("button", { type: "button", class: "small", on: { click: () => download(state.of, report) } }, "Download JSON"))),
-      h("h2", { class: "report-title" }, report.title), headline(report), notes(report.notes),
+      h("h2", { class: "report-title" }, report.title), headline(report), notes([...stale(report), ...(report.notes ?? [])]),
       state.as === "table" ? every(report) : [overview(report), compared(report), sliced(report, state.metric, (chosen) => set({ metric: chosen }))],
       provenance(report.provenance));
     if (focused) body.querySelector(`[role=radiogroup][aria-label="${focused}"] [aria-checked=true]`)?.focus();
@@ -54,12 +55,10 @@ export function mount(root, ctx, params) {
   return { update() {}, destroy() { latest.stop(); } };
 }
 
-/** Reports by name, whichever way the server wraps them. */
+/** Reports by name, the main ones first. */
 function named(answer) {
-  if (answer.measures) return { report: answer };
-  const inside = answer.reports ?? answer;
-  if (Array.isArray(inside)) return Object.fromEntries(inside.map((report, i) => [report.name ?? report.title ?? `report ${i + 1}`, report]));
-  return Object.fromEntries(Object.entries(inside).filter(([, report]) => Array.isArray(report?.measures)));
+  const place = ([name]) => (FIRST.indexOf(name) + 9) % 9;
+  return Object.fromEntries(Object.entries(answer.reports).sort((a, b) => place(a) - place(b)));
 }
 
 function none(error, { space }) {
@@ -71,15 +70,22 @@ const metrics = (report) => [...new Set([...(report.primary ?? []), ...report.me
 const arms = (report) => [...new Set(report.measures.map((m) => m.arm))];
 const whole = (report) => report.measures.filter((m) => m.slice === ALL);
 
+/** What to say where the Space has changed since. */
+function stale(report) {
+  return report.provenance?.kept?.stale ? ["Measured of an earlier state of this Space; measure again to be sure: itemspace evaluate."] : [];
+}
+
 /** One sentence: who leads on the first metric, and whether that can be told from chance. */
 function headline(report) {
   const first = metrics(report)[0];
   const rows = whole(report).filter((m) => m.metric === first).sort((a, b) => b.value - a.value);
   if (!rows.length) return null;
   const [best] = rows;
-  const found = report.comparisons?.find((c) => c.metric === first && c.slice === ALL && c.arm === best.arm);
+  const about = (report.comparisons ?? []).filter((c) => c.metric === first && c.slice === ALL);
+  const found = about.find((c) => c.arm === best.arm) ?? about.find((c) => c.baseline === best.arm && c.arm === rows[1]?.arm);
   const sure = found && found.p_holm < 0.05 && (found.low > 0 || found.high < 0);
-  const next = found ? ` ${signed(found.difference)} against ${found.baseline}, ${sure ? "more than chance explains" : "which chance could explain"}.` : "";
+  const over = found?.arm === best.arm ? found.baseline : found?.arm;
+  const next = found ? ` That is ${metric(Math.abs(found.difference))} above ${over}, ${sure ? "more than chance explains" : "which chance could explain"}.` : "";
   return h("p", { class: "lead" }, h("strong", null, best.arm), ` leads on ${first} with ${metric(best.value)}.${next}`);
 }
 
@@ -105,7 +111,7 @@ function compared(report) {
   const rows = (report.comparisons ?? []).filter((c) => c.slice === ALL);
   if (!rows.length) return null;
   return h("section", null, h("h2", null, `Against ${rows[0].baseline}`),
-    h("p", { class: "faint" }, "The same requests on both sides; p corrected for the number of comparisons."),
+    h("p", { class: "faint gap" }, "The same requests on both sides; p corrected for the number of comparisons."),
     scroll("Comparisons", ["arm", "metric", "difference", "95% interval", "p", "better / worse"], rows.map((c) => {
       const sure = c.p_holm < 0.05 && (c.low > 0 || c.high < 0);
       return [c.arm, c.metric, h("span", { class: sure ? (c.difference > 0 ? "good" : "bad") : null }, signed(c.difference)),
@@ -123,10 +129,10 @@ function sliced(report, chosen, pick) {
     const rows = report.measures.filter((m) => m.slice === name && m.metric === shown);
     const ends = reach(rows);
     const labels = [...new Set(rows.map((m) => m.label))];
-    return h("section", { class: "card" }, h("h3", null, words(name)), labels.map((label) => {
+    return h("section", { class: "card" }, h("h3", null, words(name)), labels.map((label, i) => {
       const mine = rows.filter((m) => m.label === label);
       return h("div", { class: "slice" }, h("h4", null, label, h("span", { class: "faint" }, ` n ${count(Math.max(...mine.map((m) => m.n)))}`)),
-        whiskers(marksOf(mine, order), ends, `${shown} where ${name} is ${label}`));
+        whiskers(marksOf(mine, order), ends, `${shown} where ${name} is ${label}`, i === labels.length - 1));
     }));
   });
   return h("section", { class: "slices" }, h("div", { class: "row between" }, h("h2", null, "By slice"),
@@ -156,6 +162,7 @@ function provenance(facts) {
 function said(value) {
   if (value === null || value === undefined) return "none";
   if (Array.isArray(value)) return value.map(said).join(", ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "object") return Object.entries(value).map(([name, inner]) => `${words(name)} ${said(inner)}`).join(", ");
   return typeof value === "number" && Number.isInteger(value) && value > 9999 ? count(value) : String(value);
 }

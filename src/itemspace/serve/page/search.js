@@ -71,7 +71,7 @@ async function asked(ctx, state, columns, offset, signal) {
   const [answer, ...counted] = await Promise.all([
     calls.search({
       query: state.q, k: PAGE, offset, where: state.where, by: blank ? "" : state.by, facets: offset ? undefined : columns,
-      sort: state.sort ? [state.sort] : undefined, group_by: state.per, columns: wanted(space),
+      sort: state.sort ? [state.sort] : undefined, group_by: state.per, columns: wanted(space), explain: true,
     }, signal),
     ...own.map((name) => calls.facets({ query: state.q, where: without(clauses, name), facets: [name] }, signal).catch((error) => {
       if (error.name === "AbortError") throw error;
@@ -91,7 +91,7 @@ function frame(root, ctx, state, act) {
   });
   const box = combobox(input, {
     source: async (prefix, signal) => {
-      const { suggestions } = await ctx.calls.autocomplete({ prefix, k: 8 }, signal);
+      const { suggestions } = await ctx.calls.autocomplete({ prefix, k: 7 }, signal);
       return suggestions.map((s) => ({ text: s.text, detail: s.kind === "query" ? "search" : "item", value: s }));
     },
     pick: (option) => { input.value = option.text; act.typed(option.text); },
@@ -113,7 +113,7 @@ function frame(root, ctx, state, act) {
 
   function drawSelects() {
     fill(selects, choice("Sort", sorts(space), state.sort, (value) => act.chosen("sort", value)),
-      ways(space).length > 1 ? choice("By", [{ value: "", text: "best" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
+      ways(space).length > 1 ? choice("Using", [{ value: "", text: "automatic" }, ...ways(space)], state.by, (value) => act.chosen("by", value)) : null,
       groups(space).length ? choice("One per", [{ value: "", text: "item" }, ...groups(space)], state.per, (value) => act.chosen("per", value)) : null);
   }
   drawSelects();
@@ -144,9 +144,8 @@ function frame(root, ctx, state, act) {
       where.removeAttribute("aria-invalid");
       if (!more) {
         panel.draw(answer.facets ?? {}, parse(now.where));
-        const grouped = now.per ? ` kinds of ${words(now.per)}` : "";
-        told.textContent = `${grouped ? `${count(answer.total)}${grouped}` : plural(answer.total, "item")} · ${took(answer.took_ms)}`;
-        ctx.announce(`${plural(answer.total, "result")}`);
+        told.textContent = `${plural(answer.total ?? offset, now.per ? "group" : "item")} · ${took(answer.took_ms)}`;
+        ctx.announce(`${plural(answer.total ?? offset, "result")}`);
       }
       const rows = answer.hits.map((hit, i) => found(ctx, hit, now, offset - answer.hits.length + i + 1));
       const last = offset < answer.total && answer.hits.length ? h("button", { type: "button", class: "more", on: { click: next } }, `Show ${Math.min(PAGE, answer.total - offset)} more of ${count(answer.total)}`) : null;
@@ -157,16 +156,17 @@ function frame(root, ctx, state, act) {
         rows[0]?.querySelector("a").focus({ preventScroll: true });
         return;
       }
-      list = h("ol", { class: "hits" }, rows);
+      list = h("ol", { class: now.q.trim() ? "hits asked" : "hits" }, rows);
       if (rows.length) fill(results, notes(answer.notes), list, last);
       else fill(results, notes(answer.notes), nothing(now, () => { where.value = ""; act.edited("", true); }, () => { input.value = ""; act.chosen("q", ""); }));
     },
     fail(error, now, again) {
+      if (list === null) panel.draw({}, parse(now.where));
       const filter = now.where && [400, 422].includes(error.status) && /filter|schema|where/i.test(`${error.type} ${error.message}`);
       if (filter) {
         problem.textContent = error.message;
         where.setAttribute("aria-invalid", "true");
-        told.textContent = "The filter cannot be read; below are the answers from before.";
+        told.textContent = list === null ? "" : "Filter not applied";
         if (list === null) fill(results, empty("The filter cannot be read", "Change it above, or clear it."));
       } else {
         told.textContent = "";
@@ -183,14 +183,14 @@ function found(ctx, hit, state, rank) {
   const why = opener("Why", title, async () => {
     if (!asked) return [h("p", { class: "faint" }, "Nothing was asked: items are listed by how often they were chosen.")];
     const answer = await ctx.calls.explain({ item: hit.item, query: asked });
-    return whyFound(answer, hit);
+    return whyFound(answer, state.where || state.sort || state.per ? "Ranks among all items, before filter, sorting and grouping." : null);
   });
   return row(ctx, hit, { query: asked, rank, actions: [why.button, ctx.space.recommends ? adder(ctx, hit.item, title) : null].filter(Boolean), below: why.panel });
 }
 
 function nothing(state, dropFilter, dropQuery) {
   return empty("Nothing matches",
-    state.where ? "No item matches both the words and the filter." : "No item shares a word with this, and none is close in meaning.",
+    state.where ? (state.q.trim() ? "No item matches both the words and the filter." : "No item matches the filter.") : "No item shares a word with this, and none is close in meaning.",
     h("div", { class: "row" },
       state.where ? h("button", { type: "button", class: "strong", on: { click: dropFilter } }, "Clear the filter") : null,
       state.q ? h("button", { type: "button", class: state.where ? "quiet" : "strong", on: { click: dropQuery } }, "Clear the words") : null));

@@ -1,10 +1,10 @@
-// Why an item came: ranks per retriever, words with their weight, the history items that spoke for it, rules.
+// Why an item came: ranks per retriever, words with their weight, the history items that spoke for it.
 
 import { h } from "./dom.js";
 import { metric, words } from "./format.js";
 
 /** The panel under a search hit. */
-export function whyFound(told, hit) {
+export function whyFound(told, about = null) {
   const ranks = Object.entries(told.places ?? {});
   const terms = Object.entries(told.words ?? {}).map(([word, fields]) => {
     const parts = Object.entries(fields).filter(([, score]) => Number.isFinite(score));
@@ -22,15 +22,9 @@ export function whyFound(told, hit) {
         h("td", { class: "why-bar" }, h("span", { class: "bar", css: { width: `${Math.max(2, 100 * total / most)}%` } })),
         h("td", { class: "n" }, metric(total, 2)),
         h("td", { class: "faint" }, parts.length ? parts.map(([field, score]) => `${words(field)} ${metric(score, 2)}`).join(", ") : "not in this item"))))) : null,
-    ...ruled(hit.because),
+    about && ranks.length ? h("p", { class: "faint why-about" }, about) : null,
     !ranks.length && !terms.length ? h("p", { class: "faint" }, "Nothing more is known about this answer.") : null,
   ].filter(Boolean);
-}
-
-/** What merchandising rules did to a hit, as lines. */
-function ruled(because) {
-  const lines = [because?.rules ?? []].flat().filter((line) => typeof line === "string");
-  return lines.length ? [h("ul", { class: "why-rules" }, lines.map((line) => h("li", null, line)))] : [];
 }
 
 /** "because you chose ..." with the share each item had. */
@@ -38,9 +32,7 @@ export function whyRecommended(ctx, because) {
   const reasons = because?.history ?? [];
   if (!reasons.length) return null;
   const all = reasons.reduce((sum, reason) => sum + Math.max(reason.added, 0), 0);
-  return h("p", { class: "because" }, "because you chose ", reasons.map((reason, i) => [
-    i ? ", " : "",
-    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item } }, ctx.history.title(reason.item)),
-    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null,
-  ]));
+  return h("p", { class: "because" }, h("span", null, "because you chose "), reasons.map((reason) => h("span", { class: "reason" },
+    h("a", { href: ctx.itemHref(reason.item), data: { because: reason.item }, title: ctx.history.title(reason.item) }, ctx.history.title(reason.item)),
+    all > 0 && reasons.length > 1 ? h("span", { class: "faint" }, ` ${Math.round(100 * Math.max(reason.added, 0) / all)}%`) : null)));
 }

@@ -1,0 +1,140 @@
+"""The verbs that show a Space: its items, its map, what was measured of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from itemspace.core.artifacts import Artifact
+from itemspace.core.asking import check_k
+from itemspace.core.dataset import Dataset
+from itemspace.core.errors import RequestError
+from itemspace.core.taking import take_rows
+from itemspace.space import changes
+from itemspace.space.live import Live
+from itemspace.space.lock import ReadWriteLock
+from itemspace.space.suggesting import title_column
+from itemspace.store.contract import Store
+
+if TYPE_CHECKING:
+    from itemspace.core.report import Report
+    from itemspace.space.front import Space
+    from itemspace.space.mapping import ItemMap
+
+
+def _quiet(_: str) -> None:
+    return
+
+
+class Showing:
+    """What is looked at; `Space` brings the parts."""
+
+    path: Path
+    _artifact: Artifact
+    _store: Store
+    _live: Live
+    _lock: ReadWriteLock
+
+    def evaluate(self, *, k: int = 10, keep: bool = True) -> dict[str, Report]:
+        """Measure what this Space answers: "search" on its judged queries (on the half that tuned nothing), and
+        "recommendation" on held-out events with the recipe's recommender fitted to the rest, baselines beside both.
+
+        keep: put the reports beside the generations, where `last_report` finds them.
+
+        Raises:
+            RequestError: there is nothing to measure against.
+        """
+        from itemspace.space.evaluation import evaluate
+        from itemspace.space.reports import keep_reports
+
+        check_k(k)
+        about = self._made_of()
+        reports = evaluate(cast("Space", self), k=k)
+        if keep:
+            try:
+                keep_reports(self.path, reports, about)
+            except OSError as error:
+                warnings.warn(f"the reports could not be kept in {self.path}: {error.strerror}.", stacklevel=2)
+        return reports
+
+    def last_report(self) -> dict[str, Report] | None:
+        """The reports that `evaluate` kept last, by name, or None. Nothing is measured.
+
+        `provenance["kept"]` of each says when (`at`) and of which `generation` and store `version`; `stale` is true where
+        the Space is another one now.
+
+        Raises:
+            ArtifactError: a report is damaged. FormatVersionError: a newer itemspace wrote it.
+        """
+        from itemspace.space.reports import kept_reports
+
+        return kept_reports(self.path, self._made_of()) or None
+
+    def _made_of(self) -> dict[str, Any]:
+        return {"generation": self._artifact.generation, "version": self._live.version}
+
+    def map(
+        self,
+        by: str = "text",
+        *,
+        color: str | None = None,
+        limit: int = 20_000,
+        say: Callable[[str], object] = _quiet,
+    ) -> ItemMap:
+        """The items as points in a square, what is alike close together; computed once, then kept beside the generations.
+
+        by: "text" (the vectors of their words) or "behavior" (who used them; items without events are left out).
+        color: a category column; its most frequent values get a color each. limit: above it a sample is shown, always the
+        same. Points stay where they are while items come, change and go, until a fifth has changed. say: told the steps.
+
+        Raises:
+            RequestError: an impossible `by`, `limit` or color, or nothing to map by. SchemaError: no such column.
+        """
+        from itemspace.space import mapping
+
+        mapping.check(by, limit)
+        with self._lock.read():
+            live = self._live
+            if by == "text" and live.dense is None:
+                raise RequestError("this Space has no vectors of words; build it with an encoder.")
+            source = mapping.Source(
+                self.path,
+                self._artifact.generation,
+                live.version,
+                live.catalog,
+                self._store,
+                live.recipe.seed,
+                live.histories.pairs() if by == "behavior" else None,
+            )
+        return mapping.item_map(source, by, color, int(limit), say)
+
+    def dataset(self) -> Dataset:
+        """Everything the Space holds, as a dataset (for another split, model or recipe)."""
+        return changes.dataset_of(self._live, self._store, name=self.path.name)
+
+    def fields(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The items at `rows` as dictionaries of `columns` (default: all).
+
+        Raises:
+            SchemaError: no such column. RequestError: a row the catalogue does not have.
+        """
+        catalog = self._live.catalog
+        if len(rows) and not (min(rows) >= 0 and max(rows) < len(catalog)):
+            raise RequestError(f"rows run from 0 to {len(catalog) - 1:,}, got {min(rows):,} to {max(rows):,}.")
+        for name in columns or ():
+            catalog.schema[name]
+        table = catalog.table.select(list(columns)) if columns is not None else catalog.table
+        return take_rows(table, np.asarray(rows, np.int64)).to_pylist()
+
+    def shown_columns(self) -> list[str]:
+        """The few columns a person wants beside an ID: what it is called, of which kind, at what price."""
+        schema = self._live.catalog.schema
+        title = title_column(schema)
+        shown = ([] if title is None else [title]) + schema.columns("category")[:1]
+        shown += [name for name in schema.columns("number") if "price" in name.lower()][:1]
+        shown += [name for name in schema.columns("boolean") if "stock" in name.lower()][:1]
+        return shown
