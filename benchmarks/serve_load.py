@@ -122,7 +122,7 @@ class Generator:
         if left > 0 and not all(task.done() for task in tasks):
             await asyncio.wait(tasks, timeout=left)
         self._stopped = True
-        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        await asyncio.wait_for(asyncio.gather(*tasks), 120)
         self.seconds = time.perf_counter() - began
 
     def load(self) -> Load:

@@ -194,6 +194,10 @@ class Supervisor:
         """No new connections; every worker answers what it has; asked twice, they are killed."""
         self.say("Stopping: answering what is under way.")
         self._close_sockets()
+        for slot in self._slots:
+            if slot.process is not None:
+                self._hear(slot)
+        at_work = {slot.process.pid for slot in self._slots if slot.process is not None and slot.ready}
         running = [slot.process for slot in self._slots if slot.process is not None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -206,7 +210,11 @@ class Supervisor:
             found, _, _ = select.select([woken], [], [], 0.1)
             if found:
                 os.read(woken, 4096)
-        clean = all(process.returncode == 0 for process in running)
+        # A worker that was still starting had nothing to answer, and knows nothing of signals yet.
+        clean = all(
+            process.returncode == 0 or (process.pid not in at_work and process.returncode == -signal.SIGTERM)
+            for process in running
+        )
         self.say("Stopped." if clean else "Stopped; a worker ended with an error.")
         return 0 if clean else 1
 

@@ -10,14 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.errors import InUseError, ItemspaceError, RequestError, nearest
 from itemspace.core.files import as_path
 from itemspace.serve.batching import Closing, Overloaded, Pool, TimedOut
+from itemspace.serve.questions import (
+    RecommendQuestion,
+    SearchQuestion,
+    Then,
+    made,
+    notes_of,
+    recommended,
+    searched,
+)
 from itemspace.serve.writing import ChangeCount, current_mark
 
 if TYPE_CHECKING:
@@ -38,7 +45,6 @@ __all__ = [
 
 T = TypeVar("T")
 X = TypeVar("X")
-Then: TypeAlias = "Callable[[Space, Hits], T]"
 _LOG = logging.getLogger("itemspace.serve")
 
 
@@ -85,44 +91,6 @@ class ServedOptions:
             timeout_s=limits.timeout_s,
             change_timeout_s=limits.write_timeout_s,
         )
-
-
-@dataclass(frozen=True)
-class SearchQuestion:
-    """One query and how to answer it; see `Space.search`."""
-
-    query: str
-    k: int = 10
-    where: str | None = None
-    by: str | None = None
-    facets: tuple[str, ...] | None = None
-    sort: tuple[str, ...] | None = None
-    offset: int = 0
-    group_by: str | None = None
-    explain: bool = False
-
-    @property
-    def key(self) -> Hashable:
-        """What questions answered together must share."""
-        return ("search", replace(self, query=""), not self.query.strip())
-
-
-@dataclass(frozen=True)
-class RecommendQuestion:
-    """One history or known user, and how to answer; see `Space.recommend`."""
-
-    history: tuple[str, ...] | None = None
-    user: str | None = None
-    k: int = 10
-    where: str | None = None
-    exclude_seen: bool = True
-    explain: bool = False
-
-    @property
-    def key(self) -> Hashable:
-        """What questions answered together must share."""
-        kind = "user" if self.history is None else "history" if self.history else "empty"
-        return ("recommend", replace(self, history=None, user=None), kind)
 
 
 class _Generation:
@@ -239,7 +207,7 @@ class Served:
             Overloaded, TimedOut: see `Pool`. Otherwise what `Space.search` raises.
         """
         if question.explain:
-            return await self.ask(lambda space: _made(space, _searched(space, [question]), 0, then))
+            return await self.ask(lambda space: made(space, searched(space, [question]), 0, then))
         await self._fresh()
         return await self._reads.join(question.key, (question, then), self._answer_searches)
 
@@ -257,7 +225,7 @@ class Served:
             Overloaded, TimedOut: see `Pool`. Otherwise what `Space.recommend` raises.
         """
         if question.explain:
-            return await self.ask(lambda space: _made(space, _recommended(space, [question]), 0, then))
+            return await self.ask(lambda space: made(space, recommended(space, [question]), 0, then))
         await self._fresh()
         return await self._reads.join(question.key, (question, then), self._answer_recommendations)
 
@@ -299,18 +267,18 @@ class Served:
         if self.together is not None:
             self.together(len(asked))
         with self._reading() as space:
-            hits = _searched(space, [question for question, _ in asked])
-            return [_made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
+            hits = searched(space, [question for question, _ in asked])
+            return [made(space, hits, at, then) for at, (_, then) in enumerate(asked)]
 
     def _answer_recommendations(self, asked: list[tuple[RecommendQuestion, Then[Any] | None]]) -> list[Any]:
         if self.together is not None:
             self.together(len(asked))
         with self._reading() as space:
-            hits = _recommended(space, [question for question, _ in asked])
-            made = []
-            for at, (question, then) in enumerate(asked):
-                made.append(_made(space, replace(hits, explanation=_notes(hits, question.user)), at, then))
-            return made
+            hits = recommended(space, [question for question, _ in asked])
+            return [
+                made(space, replace(hits, explanation=notes_of(hits, question.user)), at, then)
+                for at, (question, then) in enumerate(asked)
+            ]
 
     @contextmanager
     def _reading(self) -> Iterator[Space]:
@@ -362,13 +330,10 @@ class Served:
 
     async def _follow(self) -> None:
         """Catch up once; who comes while that runs waits for the same."""
-        if self._following is None:
+        # One that has ended is not waited for: that would not let go of the loop.
+        if self._following is None or self._following.done():
             self._following = asyncio.get_running_loop().run_in_executor(self._follower, self._catch_up)
-            self._following.add_done_callback(self._followed)
         await asyncio.shield(self._following)
-
-    def _followed(self, _: object) -> None:
-        self._following = None
 
     def _catch_up(self) -> None:
         """Follow the count as it stands. What cannot be followed is told, and what answers goes on answering."""
@@ -433,44 +398,6 @@ def _open(path: Path) -> Space:
     from itemspace.space import Space
 
     return Space.open(path)
-
-
-def _searched(space: Space, questions: Sequence[SearchQuestion]) -> Hits:
-    first = questions[0]
-    return space.search(
-        [question.query for question in questions],
-        k=first.k,
-        where=first.where,
-        by=first.by,
-        facets=first.facets,
-        sort=first.sort,
-        offset=first.offset,
-        group_by=first.group_by,
-        explain=first.explain,
-    )
-
-
-def _recommended(space: Space, questions: Sequence[RecommendQuestion]) -> Hits:
-    first = questions[0]
-    if first.history is not None:
-        who: dict[str, Any] = {"history": [list(question.history or ()) for question in questions]}
-    else:
-        who = {"user": None if first.user is None else [question.user for question in questions]}
-    return space.recommend(**who, k=first.k, where=first.where, exclude_seen=first.exclude_seen, explain=first.explain)
-
-
-def _made(space: Space, hits: Hits, at: int, then: Then[Any] | None) -> Any:
-    one = hits.take(np.array([at])) if len(hits) > 1 else hits
-    return one if then is None else then(space, one)
-
-
-def _notes(hits: Hits, user: str | None) -> Any:
-    """Of what was said of a batch of users, what is said of one."""
-    told = hits.explanation
-    if not told or user is None or len(hits) == 1:
-        return told
-    notes = [note for note in told["notes"] if note.startswith(f'user "{user}" ')]
-    return {"notes": notes} if notes else None
 
 
 class Spaces:

@@ -238,3 +238,21 @@ def test_reload_without_anything_new_changes_nothing(run):
         assert served.generation == "000001"
 
     run(use)
+
+
+def test_a_read_never_waits_for_a_following_that_has_ended(run):
+    """Between the end of one catching up and the next look, another process may have changed something more."""
+
+    async def use(served):
+        await served.search(SearchQuestion("tent"))
+        served._following = asyncio.get_running_loop().create_future()
+        served._following.set_result(None)
+        served._count.bump()
+        started = asyncio.ensure_future(served._fresh())
+        for _ in range(1_000):
+            await asyncio.sleep(0.01)
+            if started.done():
+                return
+        raise AssertionError("still waiting")
+
+    run(use, watch_s=60.0)
