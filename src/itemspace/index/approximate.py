@@ -61,6 +61,7 @@ class ApproximateIndex(TableIndex):
     _seed: int = 0
     _warned: bool = False
     _probing: Probing | None = None
+    _for_recall: tuple[Calibration, float, Calibration] | None = None
 
     @property
     def _target(self) -> float:
@@ -157,7 +158,16 @@ class ApproximateIndex(TableIndex):
 
     @property
     def _candidates(self) -> Candidates:
-        return Candidates(self.table, self._graph, self._lists, self._calibration)
+        return Candidates(self.table, self._graph, self._lists, self._aimed)
+
+    @property
+    def _aimed(self) -> Calibration:
+        """What was measured, with the short list that the recall asked for needs; worked out once for each."""
+        measured, target = self._calibration, self._target
+        if self._for_recall is None or self._for_recall[0] is not measured or self._for_recall[1] != target:
+            size = self.table.rows.slots / max(self._lists.count if self._lists else 1, 1)
+            self._for_recall = (measured, target, measured.aimed(target, size))
+        return self._for_recall[2]
 
     @property
     def _sighted(self) -> Probing | None:
@@ -174,12 +184,17 @@ class ApproximateIndex(TableIndex):
         """Rows, scores and what was done, for queries with about `skip` exclusions each, in a batch of `batch`."""
         rows = np.full((len(values), k), -1, np.int32)
         scores = np.full((len(values), k), -np.inf, np.float32)
-        planned, sight = self._planned(values, k, allowed, skip, batch if allowed.include is None else 1)
+        own = allowed.include is not None
+        planned, sight = self._planned(values, k, allowed, skip, 1 if own else batch)
         told, found = planned.told(), self._candidates
         for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
             rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
         lists = planned.members("lists")
+        if own and sight is not None and len(lists):
+            part = (allowed.take(lists), planned.effort[lists], sight.order[lists])
+            rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *part)
+            lists = lists[:0]
         for against in (False, True) if sight is not None and len(lists) else ():
             assert sight is not None
             at = lists[sight.against[lists] == against]
@@ -195,12 +210,13 @@ class ApproximateIndex(TableIndex):
     ) -> tuple[Plan, Sight | None]:
         """The plan, and what the queries see of the lists where it needs them."""
         ways, probing = self._ways(), self._sighted
-        planned = plan(ways, allowed.counts, k, batch=batch, skip=skip)
+        own = allowed.include is not None
+        planned = plan(ways, allowed.counts, k, batch=batch, skip=skip, own=own)
         if probing is None or ways.prefer == "exact":
             return planned, None
         if not allowed.counts.any():
             return plan(replace(ways, prefer="exact"), allowed.counts, k, batch=batch, skip=skip), None
-        if allowed.include is not None or allowed.slots is None:
+        if own or allowed.slots is None:
             if not (planned.kind == 2).any():
                 return planned, None
         else:
@@ -208,10 +224,10 @@ class ApproximateIndex(TableIndex):
             if not ((planned.kind > 0) | (best.kind > 0)).any():
                 return planned, None
         assert allowed.chosen is not None
-        part = allowed.counts / max(len(allowed.chosen), 1) if allowed.include is not None else None
+        part = allowed.counts / max(len(allowed.chosen), 1) if own else None
         sight = probing.sight(values, allowed.chosen, ways, k, skip, part)
-        share = None if allowed.include is not None else sight.share
-        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes), sight
+        share = None if own else sight.share
+        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes, own=own), sight
 
     def _complete(
         self,

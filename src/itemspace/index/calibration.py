@@ -26,8 +26,10 @@ SAMPLE = 256
 DEEPEST = 8192
 """The highest neighbor rank that is measured."""
 _SPREAD = 0.66
-"""The standard deviation of recall among queries, of what it would be if a query's answers were found all or none: .53
-with lists and .66 with a graph, of 1,000 queries over 109,309 text embeddings."""
+"""The standard deviation of recall among queries where it was not measured, of what it would be if a query's answers were
+found all or none: .53 with lists and .66 with a graph, of 1,000 queries over 109,309 text embeddings."""
+_FIRST, _USUAL = 10, 0.95
+"""The neighbors that the spread is measured with, and the recall it is measured near."""
 _SHARES = np.geomspace(1.0, 1e-4, 65)
 """Filter selectivities a needed effort is worked out for; what lies between takes the next lower one."""
 
@@ -50,20 +52,22 @@ def rank_edges(deepest: int) -> np.ndarray:
 class Curve:
     """Shares of true neighbors found: `found` [efforts, bins], per effort and bin of neighbor ranks.
 
-    efforts: increasing. edges: bounds of the bins [bins + 1]. queries: how many were asked.
+    efforts: increasing. edges: bounds of the bins [bins + 1]. queries: how many were asked. spread: the standard deviation
+    of recall among them, of what it would be if a query's answers were found all or none.
     """
 
     efforts: np.ndarray
     edges: np.ndarray
     found: np.ndarray
     queries: int
+    spread: float = _SPREAD
 
     @classmethod
     def of_ranks(cls, efforts: np.ndarray, needed: np.ndarray) -> Curve:
         """From the effort every neighbor needs: `needed` [q, deepest], neighbors by rank."""
         edges = rank_edges(needed.shape[1])
         found = np.stack([np.add.reduceat((needed <= e).mean(0), edges[:-1]) for e in efforts]) / np.diff(edges)
-        return cls(np.asarray(efforts), edges, found, len(needed))
+        return cls(np.asarray(efforts), edges, found, len(needed), _spread(np.asarray(efforts), needed[:, :_FIRST]))
 
     def recall(self, k: int, share: float, skip: int = 0) -> np.ndarray:
         """Expected recall@k of each effort [efforts] behind a filter that `share` of the rows pass.
@@ -82,7 +86,7 @@ class Curve:
         The target is raised by a standard error of what was measured on as many queries: some batches are harder than
         the average.
         """
-        error = _SPREAD * np.sqrt(target * (1.0 - target) / max(self.queries, 1))
+        error = self.spread * np.sqrt(target * (1.0 - target) / max(self.queries, 1))
         raised = min(target + error, 1.0 - 1e-9)
         return _needed(self, k, skip, raised)
 
@@ -106,6 +110,7 @@ class Curve:
             "edges": self.edges.tolist(),
             "found": np.round(self.found, 4).tolist(),
             "queries": self.queries,
+            "spread": self.spread,
         }
 
     @classmethod
@@ -115,7 +120,23 @@ class Curve:
             np.array(content["edges"]),
             np.array(content["found"], np.float64),
             int(content["queries"]),
+            float(content.get("spread", _SPREAD)),
         )
+
+
+def _spread(efforts: np.ndarray, needed: np.ndarray) -> float:
+    """How unlike the recall of queries is, at the effort that finds about `_USUAL` of what `needed` [q, first] wants.
+
+    Where hardly anything is missed, or hardly anything was asked, `_SPREAD`.
+    """
+    if needed.size == 0:
+        return _SPREAD
+    means = np.array([float((needed <= effort).mean()) for effort in efforts])
+    recall = (needed <= efforts[int(np.argmin(np.abs(means - _USUAL)))]).mean(1)
+    mean = float(recall.mean())
+    if not 0.5 <= mean <= 0.99 or len(recall) < 64:
+        return _SPREAD
+    return round(float(np.std(recall)) / float(np.sqrt(mean * (1.0 - mean))), 3)
 
 
 @lru_cache(maxsize=1024)
@@ -143,11 +164,12 @@ class Costs:
 
     alone, together: of a survivor scanned exactly, for a single query and for each query of a large batch. candidate:
     of one more candidate of the graph, fixed: of the graph before the first. coarse: of ordering the lists. tested: of
-    a slot in a probed list, scored: of one that also passes the filter.
+    a slot in a probed list, scored: of one that also passes the filter, picked: of a slot of a query's own that is looked
+    up in the lists.
 
-    A search of one query has costs of its own, which calls and memory make, the `one_` fields (with the default figures
-    of one core of an AMD EPYC, 384 dimensions): what every way takes before it starts, then per survivor, candidate and
-    tested slot.
+    A search of one query has costs of its own, which calls and memory make, the `one_` fields: what every way takes
+    before it starts, then per survivor, candidate and tested slot. The default figures are of one core of an AMD EPYC
+    and 384 dimensions.
     """
 
     alone: float = 0.12
@@ -163,6 +185,7 @@ class Costs:
     one_candidate: float = 1.7
     one_lists: float = 90.0
     one_tested: float = 0.008
+    picked: float = 0.008
 
     def exact(self, survivors: Amount, batch: int) -> Amount:
         """Per query, of an exact scan that `batch` queries share."""
@@ -182,12 +205,16 @@ class Costs:
             return self.one_lists + self.one_tested * tested
         return self.coarse + self.tested * tested + self.scored * scored
 
+    def own(self, survivors: Amount, scored: Amount) -> Amount:
+        """Per query with `survivors` slots of its own, `scored` of them in the lists that are read."""
+        return self.coarse + self.picked * survivors + self.alone * scored
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """All that was measured. length: candidates per answer that the lists' codes need; kept: what they then keep.
-
-    timed: whether `costs` were measured here.
+    """All that was measured. length: candidates per answer that the lists' codes are asked for; kept: the share of the
+    answers in what is read that they then keep. lengths: pairs of both, for shorter and longer ones; empty where only one
+    was measured. timed: whether `costs` were measured here.
     """
 
     graph: Curve | None = None
@@ -196,6 +223,27 @@ class Calibration:
     kept: float = 1.0
     costs: Costs = Costs()
     timed: bool = False
+    lengths: tuple[tuple[float, float], ...] = ()
+
+    def aimed(self, recall: float, size: float, k: int = _FIRST) -> Calibration:
+        """With the short list that reaches `recall` at the least cost, in lists of `size` slots on average.
+
+        A shorter one misses more of what is read, so that more must be read.
+        """
+        if self.lists is None or len(self.lengths) < 2:
+            return self
+        best, least = self.lengths[-1], np.inf
+        for length, kept in self.lengths:
+            needed = int(self.lists.needed(k, recall / kept)[0]) if recall < kept else -1
+            cost = needed * size * self.costs.tested + length * k * self.costs.alone
+            if needed > 0 and cost < least:
+                best, least = (length, kept), cost
+        return self.replaced(length=best[0], kept=best[1])
+
+    @property
+    def longest(self) -> float:
+        """Candidates per answer where nearly nothing may be lost to the codes."""
+        return self.lengths[-1][0] if self.lengths else self.length
 
     def replaced(self, **values: Any) -> Calibration:
         return replace(self, **values)
@@ -208,6 +256,7 @@ class Calibration:
             "kept": self.kept,
             "costs": asdict(self.costs),
             "timed": self.timed,
+            "lengths": [list(pair) for pair in self.lengths],
         }
 
     @classmethod
@@ -224,4 +273,5 @@ class Calibration:
             float(content["kept"]),
             Costs(**content["costs"]),
             bool(content["timed"]),
+            tuple((float(length), float(kept)) for length, kept in content.get("lengths", ())),
         )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itemspace.core.ragged import Ragged
 from itemspace.index.calibration import DEEPEST, SAMPLE, Calibration, Costs, Curve
 from itemspace.index.candidates import Candidates
 from itemspace.index.graph import Graph
+from itemspace.index.planner import Ways
+from itemspace.index.probing import Probing
 from itemspace.index.rows import Allowed, SlotSet
+from itemspace.index.single import answer
 
 if TYPE_CHECKING:
     from itemspace.index.engines.lists import Lists
@@ -22,6 +27,10 @@ _BLOCK = 32_768
 _EFFORTS = np.array([10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024])
 _ANSWERS = 10
 _LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
+_READ = 0.97
+"""The recall of the lists at which the codes are measured."""
+_ONES = 24
+"""Queries asked one at a time."""
 _LEAST = 512
 """Fewer vectors than this are not worth holding any out."""
 
@@ -69,33 +78,46 @@ def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
     return Curve.of_ranks(efforts, needed)
 
 
-def lists_curve(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> Curve:
-    """What every number of probed lists holds."""
-    order, _ = lists.order(queries, lists.count)
-    position = np.empty_like(order)
-    np.put_along_axis(position, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
-    needed = np.take_along_axis(position, lists.homes(truth), 1) + 1
+def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Curve:
+    """What the lists hold that queries read where so many are planned: more for some of them, fewer for others."""
+    lists = probing.lists
+    near = lists.nearness(queries)
+    position = np.empty(near.shape, np.int64)
+    np.put_along_axis(position, np.argsort(-near, axis=1, kind="stable"), np.arange(lists.count)[None, :], 1)
+    at = np.take_along_axis(position, lists.homes(truth), 1)
+    needed = np.full(at.shape, np.iinfo(np.int64).max)
     grid = np.unique(np.round(np.geomspace(1, lists.count, 4 * int(np.log2(lists.count)) + 1)).astype(np.int64))
+    for planned in grid[::-1].tolist():
+        reads = probing.reads(queries, near, np.full(len(queries), planned))
+        needed[at < reads[:, None]] = planned
     return Curve.of_ranks(grid, needed)
 
 
-def short_list(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """How many candidates per answer the codes need, and the share of the answers in what is read that they then keep.
+def short_lists(
+    probing: Probing, queries: np.ndarray, truth: np.ndarray, planned: int
+) -> tuple[tuple[float, float], ...]:
+    """Pairs: candidates per answer that the codes are asked for, the share of the answers in what is read that they keep.
 
-    The least of a few lengths that keeps 99.5%, or the longest.
+    From the shortest to the first that keeps 99.5%, or the longest. planned: lists read on average.
     """
-    order, near = lists.order(queries, max(lists.count // 4, 1))
+    lists = probing.lists
+    near = lists.nearness(queries)
+    reads = probing.reads(queries, near, np.full(len(queries), planned))
+    order = np.argsort(-near, axis=1, kind="stable")[:, : int(reads.max(initial=1))]
+    order = np.where(np.arange(order.shape[1]) < reads[:, None], order, -1)
+    near = lists.distances(queries, np.take_along_axis(near, np.maximum(order, 0), 1))
     everything = SlotSet(None, len(lists))
     read = (order[:, None, :] == lists.homes(truth[:, :_ANSWERS])[:, :, None]).any(2)
     offset = np.arange(len(queries))[:, None] * (len(lists) + len(queries) + int(truth.max()))
     wanted = (truth[:, :_ANSWERS] + offset)[read]
-    kept = 1.0
+    out = []
     for length in _LENGTHS:
         found, _ = lists.search(queries, min(int(length * _ANSWERS), len(lists)), order, near, everything)
         kept = float(np.isin(wanted, np.where(found >= 0, found + offset, -1)).mean()) if len(wanted) else 1.0
+        out.append((length, round(kept, 4)))
         if kept >= 0.995:
             break
-    return length, kept
+    return tuple(out)
 
 
 def measured(
@@ -105,9 +127,12 @@ def measured(
     queries = np.ascontiguousarray(table.take(held), np.float32)
     truth = nearest(table, queries, held)
     out = Calibration(None if graph is None else graph_curve(graph, queries, truth))
-    if lists is not None:
-        length, kept = short_list(lists, queries, truth)
-        out = out.replaced(lists=lists_curve(lists, queries, truth), length=length, kept=kept)
+    probing = None if lists is None else Probing(lists, table)
+    if probing is not None:
+        curve = lists_curve(probing, queries, truth)
+        planned = int(curve.needed(_ANSWERS, _READ)[0])
+        lengths = short_lists(probing, queries, truth, planned if planned > 0 else probing.lists.count)
+        out = out.replaced(lists=curve, length=lengths[-1][0], kept=lengths[-1][1], lengths=lengths)
     if rng is None:
         return out
     found, costs = Candidates(table, graph, lists, out), exact_costs(table, queries, rng)
@@ -116,6 +141,8 @@ def measured(
         costs |= graph_costs(lambda asked, ef: found.by_graph(asked, 10, every, ef), queries)
     if lists is not None:
         costs |= lists_costs(partial(_read, found, lists), lists, queries, rng)
+        costs |= own_cost(found, lists, queries, rng)
+    costs |= one_costs(found, probing, queries, rng)
     return out.replaced(costs=rounded(costs), timed=True)
 
 
@@ -151,6 +178,53 @@ def exact_costs(table: VectorTable, queries: np.ndarray, rng: np.random.Generato
     step = sizes[1] - sizes[0]
     alone, together = (_slope(taken[sizes[0], b], taken[sizes[1], b], step) for b in batches)
     return {"alone": max(alone, together), "together": together}
+
+
+def one_costs(
+    found: Candidates, probing: Probing | None, queries: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """The `one_` costs: queries answered one at a time, every way, with little and with much effort."""
+    slots, lists = found.table.rows.slots, 0 if found.lists is None else found.lists.count
+    ways = Ways(slots, found.graph is not None, lists, 0.95, found.calibration)
+    everything = SlotSet(None, slots)
+
+    def asked(chosen: SlotSet, **fixed: Any) -> float:
+        some = replace(ways, **fixed)
+        return _microseconds(lambda: [answer(q[None], _ANSWERS, chosen, some, found, probing) for q in queries[:_ONES]])
+
+    def line(few: float, many: float, low: float, high: float) -> tuple[float, float]:
+        step = _slope(few / _ONES, many / _ONES, high - low)
+        return max(few / _ONES - step * low, 1.0), step
+
+    sizes = 1024, 8192
+    some = [SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in sizes]
+    scanned = line(*(asked(chosen, prefer="exact") for chosen in some), *sizes)
+    out = {"one_exact": scanned[0], "one_scanned": scanned[1]}
+    if found.graph is not None:
+        beams = 16, 128
+        seen = line(*(asked(everything, prefer="graph", ef=ef) for ef in beams), *beams)
+        out |= {"one_graph": seen[0], "one_candidate": seen[1]}
+    if lists:
+        probes = 4, min(32, lists)
+        read = line(
+            *(asked(everything, prefer="lists", probes=p) for p in probes), *(p * slots / lists for p in probes)
+        )
+        out |= {"one_lists": read[0], "one_tested": read[1]}
+    return out
+
+
+def own_cost(found: Candidates, lists: Lists, queries: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """`picked`: queries with slots of their own, few and many, of which one list is read."""
+    asked, slots, sizes = queries[:32], found.table.rows.slots, (1024, 16_384)
+    order, _ = lists.order(asked, 1)
+    taken = []
+    for size in sizes:
+        mine = np.sort(rng.choice(slots, size, replace=False)).astype(np.int32)
+        own = Ragged(np.tile(mine, len(asked)), np.arange(len(asked) + 1) * size)
+        allowed = Allowed(None, own, None, own.lengths)
+        one = np.ones(len(asked), np.int64)
+        taken.append(_microseconds(partial(found.by_own_lists, asked, _ANSWERS, allowed, one, order)) / len(asked))
+    return {"picked": _slope(*taken, sizes[1] - sizes[0])}
 
 
 def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray) -> dict[str, float]:

@@ -106,12 +106,14 @@ def plan(
     share: np.ndarray | None = None,
     skip: int = 0,
     probes: np.ndarray | None = None,
+    own: bool = False,
 ) -> Plan:
     """The cheapest way that reaches the recall asked for, per query.
 
     survivors: int64 [q], rows each query may be answered with. batch: queries that share them (1: they do not).
     share: of the slots around each query [q] that may answer it; by default as everywhere. skip: exclusions of each
     query, which may be its very best. probes: lists each query needs [q], where that was worked out from its surroundings.
+    own: every query has survivors of its own, which lists look up one by one.
     """
     survivors = np.asarray(survivors)
     everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
@@ -126,11 +128,12 @@ def plan(
         harder = np.clip(probes / np.maximum(usual, 1), 1.0, _HARDER)
         ef = np.where(probes > 0, np.minimum(np.ceil(ef * harder), ways.slots), ef).astype(np.int64)
     tested = probes * (ways.slots / max(ways.lists, 1))
+    listed = costs.lists(tested, tested * share, batch)
     cost = np.stack(
         [
             exact,
             np.where(ef > 0, costs.graph(ef, batch), np.inf),
-            np.where(probes > 0, costs.lists(tested, tested * share, batch), np.inf),
+            np.where(probes > 0, costs.own(survivors, tested * share) if own else listed, np.inf),
         ]
     )
     judged = cost.copy()

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from itemspace.index.calibration import grid
+from itemspace.index.calibration import Amount, grid
 from itemspace.index.engines.lists import Lists
 from itemspace.index.planner import Ways, around, around_one, lists_effort
 from itemspace.index.rows import SlotSet
@@ -26,12 +26,9 @@ from itemspace.index.table import VectorTable
 
 _SAMPLE = 512
 """Indexed vectors that the typical distances are taken from."""
-_USUAL = 1.0
-"""The place in the order whose distance bounds a query, per list of the curve: one reads as much as all would alike, on
-average over the indexed vectors. On 109,309 text embeddings, 8 topics of 150 queries each, it reads 29 lists and they
-hold .989 of the answers (.972 of the hardest topic's), where 23 for every query hold .971 (.938)."""
 _AGAINST = 4.0
-"""The same where the filter goes against the query: .988 to .997 (.970) from 140 to 280 lists, where the share around the
+"""Lists per planned one where the filter goes against the query. On 109,309 text embeddings, 8 topics of 150 queries
+each, they hold .988 to .997 (.970) from 140 to 280 lists, where the share around the
 query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
@@ -113,15 +110,21 @@ class Probing:
         planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
         probes = planned
         if ways.probes is None and ways.calibration.lists is not None:
-            place = np.minimum(np.where(against, _AGAINST, _USUAL) * planned, held.shape[1]).astype(np.int64)
-            limit = held.max(1) - self.gaps[place - 1] * lists.lengths(queries)
-            within = (held >= limit[:, None]).sum(1)
-            least = np.where(against, place, np.ceil(_LEAST * planned))
-            probes = np.minimum(np.clip(within, least, _MOST * place), held.shape[1]).astype(np.int64)
+            probes = self.reads(queries, held, planned, against)
         most = int(probes.max(initial=1))
         order = (order if most <= order.shape[1] else _first(held, most))[:, :most]
         nearest = lists.distances(queries, np.take_along_axis(held, order, 1))
         return Sight(open_[order], nearest, probes, share, against)
+
+    def reads(self, queries: np.ndarray, near: np.ndarray, planned: Amount, against: Amount = False) -> np.ndarray:
+        """How many of the lists as `near` as [q, p] each query reads where `planned` [q] would do on average, int64 [q]."""
+        count = near.shape[1]
+        place = np.minimum(np.where(against, _AGAINST, 1.0) * planned, count).astype(np.int64)
+        limit = near.max(1) - self.gaps[place - 1] * self.lists.lengths(queries)
+        within = (near >= limit[:, None]).sum(1)
+        least = np.where(against, place, np.ceil(_LEAST * planned))
+        reads = np.minimum(np.clip(within, least, _MOST * place), count)
+        return np.where(place < count, reads, count).astype(np.int64)
 
     def alone(self, query: np.ndarray, chosen: SlotSet, ways: Ways, k: int) -> Sight:
         """`sight` of one query [1, d], in a few operations on short arrays."""
@@ -140,11 +143,11 @@ class Probing:
         against = bool(_against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1)))
         probes = min(_effort(ways, k, grid(dense)), len(held))
         if ways.probes is None and ways.calibration.lists is not None:
-            place = int(min((_AGAINST if against else _USUAL) * probes, len(held)))
+            place = int(min(_AGAINST * probes if against else probes, len(held)))
             gap = float(self.gaps[place - 1]) * float(np.max(lists.lengths(query)))
             within = int(np.count_nonzero(held >= held[order[0]] - np.float32(gap)))
             least = place if against else math.ceil(_LEAST * probes)
-            probes = int(min(max(within, least), _MOST * place, len(held)))
+            probes = int(min(max(within, least), _MOST * place, len(held))) if place < len(held) else len(held)
         order = order[:probes] if probes <= len(order) else _nearest(held, probes)
         nearest = lists.distances(query, held[order][None])
         at = order if all_open else open_[order]

@@ -119,14 +119,15 @@ class VectorTable:
         if len(queries) == 1 and allowed.include is None and allowed.exclude is None:
             return self._padded([self.one(queries[0], k, allowed.slots)], k)
         if allowed.include is not None:
-            group, position = allowed.include
-            slots = allowed.at(position)
-            if len(group) >= _MANY * len(queries):
+            own = allowed.include
+            slots = allowed.at(own.values)
+            if len(slots) >= _MANY * len(queries):
                 # Each step is a product over hundreds of vectors.
-                ends = np.searchsorted(group, np.arange(len(queries) + 1)).tolist()
+                ends = own.offsets.tolist()
                 return self._padded(
                     [self.one(query, k, slots[a:b]) for query, a, b in zip(queries, ends, ends[1:], strict=False)], k
                 )
+            group = own.groups
         else:
             group, slots = scan(self, queries, min(k, self.rows.slots), allowed)
         return self.rank(queries, group, slots, k)

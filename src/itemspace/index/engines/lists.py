@@ -156,6 +156,12 @@ class Lists:
             return 1.0
         return np.sqrt(np.einsum("qd,qd->q", queries, queries))
 
+    @property
+    def list_of(self) -> np.ndarray:
+        """The list of every slot, int32 [slots]."""
+        self._read_back()
+        return self._list_of
+
     def homes(self, slots: np.ndarray) -> np.ndarray:
         """The list each slot is in, of the same shape."""
         self._read_back()
