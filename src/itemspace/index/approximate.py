@@ -20,6 +20,7 @@ from itemspace.index import measuring
 from itemspace.index.calibration import Calibration
 from itemspace.index.candidates import Candidates
 from itemspace.index.engines.lists import Codes, Lists, lists_for
+from itemspace.index.filling import add, fill
 from itemspace.index.flat import check_k
 from itemspace.index.graph import Graph
 from itemspace.index.persist import read_header, space_from, write_header
@@ -61,6 +62,7 @@ class ApproximateIndex(TableIndex):
     _seed: int = 0
     _warned: bool = False
     _probing: Probing | None = None
+    _held_ways: tuple[tuple[Any, ...], Ways] | None = None
     _for_recall: tuple[Calibration, float, Calibration] | None = None
 
     @property
@@ -105,7 +107,7 @@ class ApproximateIndex(TableIndex):
             held = held[:0]
         rest = np.ones(table.rows.slots, bool)
         rest[held] = False
-        self._add(np.flatnonzero(rest))
+        fill(table, self._graph, self._lists, np.flatnonzero(rest))
         self._calibration = self._measured(held) if len(held) else Calibration()
         self._add(held)
 
@@ -120,12 +122,7 @@ class ApproximateIndex(TableIndex):
         return lists
 
     def _add(self, slots: np.ndarray) -> None:
-        for start in range(0, len(slots), 65_536):
-            part = slots[start : start + 65_536]
-            vectors = self.table.take(part)
-            for engine in (self._graph, self._lists):
-                if engine is not None:
-                    engine.add(part, vectors)
+        add(self.table, (self._graph, self._lists), slots)
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
@@ -141,7 +138,7 @@ class ApproximateIndex(TableIndex):
         allowed = Allowed.of(table.rows, within, len(values))
         if len(values) == 1 and allowed.exclude is None:
             chosen = allowed.only(table.rows.slots)
-            alone = answer(values, k, chosen, self._ways(), self._candidates, self._sighted)
+            alone = answer(values, k, chosen, self._planning, self._candidates, self._sighted)
             if alone is not None:
                 return _one_hit(*alone, k, len(chosen))
         rows = np.full((len(values), k), -1, np.int32)
@@ -159,6 +156,15 @@ class ApproximateIndex(TableIndex):
     @property
     def _candidates(self) -> Candidates:
         return Candidates(self.table, self._graph, self._lists, self._aimed)
+
+    @property
+    def _planning(self) -> Ways:
+        """What it can do now, the same object while nothing changes: plans are remembered by it."""
+        now = (self.config, self._graph, self._lists, self._calibration, self.table.rows)
+        held, slots = self._held_ways, self.table.rows.slots
+        if held is None or held[1].slots != slots or any(a is not b for a, b in zip(held[0], now, strict=True)):
+            self._held_ways = held = (now, self._ways())
+        return held[1]
 
     @property
     def _aimed(self) -> Calibration:
@@ -209,7 +215,7 @@ class ApproximateIndex(TableIndex):
         self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
     ) -> tuple[Plan, Sight | None]:
         """The plan, and what the queries see of the lists where it needs them."""
-        ways, probing = self._ways(), self._sighted
+        ways, probing = self._planning, self._sighted
         own = allowed.include is not None
         planned = plan(ways, allowed.counts, k, batch=batch, skip=skip, own=own)
         if probing is None or ways.prefer == "exact":

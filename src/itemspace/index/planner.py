@@ -36,9 +36,9 @@ _SEEN = 4
 """Survivors per answer that the share around a query is counted from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ways:
-    """What an index can do. slots: dead ones included. ef, probes: fixed by the user, None to follow `recall`."""
+    """What an index can do; told apart by identity, which plans are remembered by. slots: dead ones included. ef, probes: fixed by the user, None to follow `recall`."""
 
     slots: int
     graph: bool
