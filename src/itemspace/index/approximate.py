@@ -126,8 +126,7 @@ class ApproximateIndex(TableIndex):
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
-        rng = derive(self._seed, "timing") if timed else None
-        return measuring.measured(self.table, self._graph, self._lists, held, rng)
+        return measuring.measured(self.table, self._graph, self._lists, held, self._target, self._seed, timed)
 
     # Searching.
 

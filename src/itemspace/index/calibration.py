@@ -12,7 +12,7 @@ plans the same; small indexes take the figures below, which are of one core of a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -210,11 +210,15 @@ class Costs:
         return self.coarse + self.picked * survivors + self.alone * scored
 
 
+_COSTS = frozenset(field.name for field in fields(Costs))
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """All that was measured. length: candidates per answer that the lists' codes are asked for; kept: the share of the
     answers in what is read that they then keep. lengths: pairs of both, for shorter and longer ones; empty where only one
-    was measured. timed: whether `costs` were measured here.
+    was measured. against, longer: how many times more lists than planned a query reads that a filter goes against, and how
+    many times longer than the longest its short list is. timed: whether `costs` were measured here.
     """
 
     graph: Curve | None = None
@@ -224,6 +228,8 @@ class Calibration:
     costs: Costs = Costs()
     timed: bool = False
     lengths: tuple[tuple[float, float], ...] = ()
+    against: float = 4.0
+    longer: float = 2.0
 
     def aimed(self, recall: float, size: float, k: int = _FIRST) -> Calibration:
         """With the short list that reaches `recall` at the least cost, in lists of `size` slots on average.
@@ -257,6 +263,8 @@ class Calibration:
             "costs": asdict(self.costs),
             "timed": self.timed,
             "lengths": [list(pair) for pair in self.lengths],
+            "against": self.against,
+            "longer": self.longer,
         }
 
     @classmethod
@@ -271,7 +279,9 @@ class Calibration:
             lists,
             float(content["length"]),
             float(content["kept"]),
-            Costs(**content["costs"]),
+            Costs(**{name: float(value) for name, value in content["costs"].items() if name in _COSTS}),
             bool(content["timed"]),
             tuple((float(length), float(kept)) for length, kept in content.get("lengths", ())),
+            float(content.get("against", cls.against)),
+            float(content.get("longer", cls.longer)),
         )

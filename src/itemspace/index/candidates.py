@@ -14,9 +14,6 @@ from itemspace.index.table import VectorTable
 
 _ANSWERS = 10
 """The short list of a search for fewer answers is as long as for this many: it was measured with them."""
-_AFAR = 2.0
-"""How many times longer the short list is for a query that the filter goes against: with text embeddings and a filter
-for the far half, .976 of the answers were found where .963 were with the usual one."""
 _PAIRS = 1024
 """Candidates whose vectors are brought together at once."""
 _PICKED = 1 << 18
@@ -113,7 +110,7 @@ class Candidates:
     def length(self, k: int, against: bool) -> int:
         """Candidates that the lists' codes are asked for; more from afar, where answers are about equally near."""
         assert self.lists is not None
-        length = self.calibration.longest * _AFAR if against else self.calibration.length
+        length = self.calibration.longest * self.calibration.longer if against else self.calibration.length
         return min(int(np.ceil(length * max(k, _ANSWERS))), len(self.lists))
 
     def ranked(

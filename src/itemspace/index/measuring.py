@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itemspace.core.ragged import Ragged
+from itemspace.core.seeding import derive
+from itemspace.index.afar import afar
 from itemspace.index.calibration import DEEPEST, SAMPLE, Calibration, Costs, Curve
 from itemspace.index.candidates import Candidates
 from itemspace.index.graph import Graph
@@ -29,6 +31,9 @@ _ANSWERS = 10
 _LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 _READ = 0.97
 """The recall of the lists at which the codes are measured."""
+_AGAINST, _LONGER = (4.0, 2.0), (2.0, 1.0)
+"""How many times more lists, and a longer short list, a query reads at least that a filter goes against: of a small index,
+where that costs nothing, and of one whose costs are measured."""
 _ONES = 24
 """Queries asked one at a time."""
 _LEAST = 512
@@ -44,18 +49,13 @@ def held_out(slots: int, rng: np.random.Generator) -> np.ndarray:
 
 def nearest(table: VectorTable, queries: np.ndarray, without: np.ndarray) -> np.ndarray:
     """The slots nearest to each query by rank, int64 [q, r], r at most `DEEPEST`; those of `without` left out."""
-    metric, slots = table.space.metric, table.rows.slots
+    slots = table.rows.slots
     deepest = min(DEEPEST, slots - len(without))
     best = np.full((len(queries), 0), -np.inf, np.float32)
     at = np.zeros((len(queries), 0), np.int64)
     for start in range(0, slots, _BLOCK):
         stop = min(start + _BLOCK, slots)
-        scores = queries @ np.asarray(table.block(start, stop), np.float32).T
-        norms = table.norms(slice(start, stop))
-        if metric == "euclidean":
-            scores -= 0.5 * norms * norms
-        elif metric == "cosine" and not table.space.normalized:
-            scores /= np.maximum(norms, 1e-30)
+        scores = table.nearness(queries, start, stop)
         scores[:, without[(without >= start) & (without < stop)] - start] = -np.inf
         best = np.concatenate([best, scores], axis=1)
         at = np.concatenate([at, np.broadcast_to(np.arange(start, stop), scores.shape)], axis=1)
@@ -121,9 +121,18 @@ def short_lists(
 
 
 def measured(
-    table: VectorTable, graph: Graph | None, lists: Lists | None, held: np.ndarray, rng: np.random.Generator | None
+    table: VectorTable,
+    graph: Graph | None,
+    lists: Lists | None,
+    held: np.ndarray,
+    recall: float,
+    seed: int,
+    timed: bool,
 ) -> Calibration:
-    """What the engines find of the slots `held` out of them, and, with `rng`, what every way costs here."""
+    """What the engines find of the slots `held` out of them, and, where `timed`, what every way costs here.
+
+    recall: what searches will aim at.
+    """
     queries = np.ascontiguousarray(table.take(held), np.float32)
     truth = nearest(table, queries, held)
     out = Calibration(None if graph is None else graph_curve(graph, queries, truth))
@@ -133,8 +142,12 @@ def measured(
         planned = int(curve.needed(_ANSWERS, _READ)[0])
         lengths = short_lists(probing, queries, truth, planned if planned > 0 else probing.lists.count)
         out = out.replaced(lists=curve, length=lengths[-1][0], kept=lengths[-1][1], lengths=lengths)
-    if rng is None:
+        ways = Ways(table.rows.slots, False, probing.lists.count, recall, out)
+        more, longer = afar(probing, ways, queries, held, derive(seed, "afar"))
+        out = out.replaced(against=max(more, _AGAINST[timed]), longer=max(longer, _LONGER[timed]))
+    if not timed:
         return out
+    rng = derive(seed, "timing")
     found, costs = Candidates(table, graph, lists, out), exact_costs(table, queries, rng)
     every = Allowed(None, None, None, np.full(64, table.rows.slots), SlotSet(None, table.rows.slots))
     if graph is not None:

@@ -26,10 +26,6 @@ from itemspace.index.table import VectorTable
 
 _SAMPLE = 512
 """Indexed vectors that the typical distances are taken from."""
-_AGAINST = 4.0
-"""Lists per planned one where the filter goes against the query. On 109,309 text embeddings, 8 topics of 150 queries
-each, they hold .988 to .997 (.970) from 140 to 280 lists, where the share around the
-query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
 _EVEN = 0.5
@@ -110,19 +106,23 @@ class Probing:
         planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
         probes = planned
         if ways.probes is None and ways.calibration.lists is not None:
-            probes = self.reads(queries, held, planned, against)
+            more = np.where(against, ways.calibration.against, 1.0)
+            probes = self.reads(queries, held, planned, more)
         most = int(probes.max(initial=1))
         order = (order if most <= order.shape[1] else _first(held, most))[:, :most]
         nearest = lists.distances(queries, np.take_along_axis(held, order, 1))
         return Sight(open_[order], nearest, probes, share, against)
 
-    def reads(self, queries: np.ndarray, near: np.ndarray, planned: Amount, against: Amount = False) -> np.ndarray:
-        """How many of the lists as `near` as [q, p] each query reads where `planned` [q] would do on average, int64 [q]."""
+    def reads(self, queries: np.ndarray, near: np.ndarray, planned: Amount, more: Amount = 1.0) -> np.ndarray:
+        """How many of the lists as `near` as [q, p] each query reads where `planned` [q] would do on average, int64 [q].
+
+        more: times so many, and no fewer, where a filter goes against it [q].
+        """
         count = near.shape[1]
-        place = np.minimum(np.where(against, _AGAINST, 1.0) * planned, count).astype(np.int64)
+        place = np.minimum(more * planned, count).astype(np.int64)
         limit = near.max(1) - self.gaps[place - 1] * self.lists.lengths(queries)
         within = (near >= limit[:, None]).sum(1)
-        least = np.where(against, place, np.ceil(_LEAST * planned))
+        least = np.where(np.asarray(more) > 1.0, place, np.ceil(_LEAST * planned))
         reads = np.minimum(np.clip(within, least, _MOST * place), count)
         return np.where(place < count, reads, count).astype(np.int64)
 
@@ -143,10 +143,11 @@ class Probing:
         against = bool(_against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1)))
         probes = min(_effort(ways, k, grid(dense)), len(held))
         if ways.probes is None and ways.calibration.lists is not None:
-            place = int(min(_AGAINST * probes if against else probes, len(held)))
+            more = ways.calibration.against if against else 1.0
+            place = int(min(more * probes, len(held)))
             gap = float(self.gaps[place - 1]) * float(np.max(lists.lengths(query)))
             within = int(np.count_nonzero(held >= held[order[0]] - np.float32(gap)))
-            least = place if against else math.ceil(_LEAST * probes)
+            least = place if more > 1.0 else math.ceil(_LEAST * probes)
             probes = int(min(max(within, least), _MOST * place, len(held))) if place < len(held) else len(held)
         order = order[:probes] if probes <= len(order) else _nearest(held, probes)
         nearest = lists.distances(query, held[order][None])

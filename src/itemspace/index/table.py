@@ -194,6 +194,16 @@ class VectorTable:
             )
         return ranked_pairs(group, self.rows.rows[slots], scores, self.rows.ties[slots], len(queries), k)
 
+    def nearness(self, queries: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """float32 [q, stop - start] that orders slots start..stop as the metric does (squares of queries are left out)."""
+        scores = queries @ np.asarray(self.block(start, stop), np.float32).T
+        norms = self._norms[start:stop]
+        if self.space.metric == "euclidean":
+            scores -= 0.5 * norms * norms
+        elif self.space.metric == "cosine" and not self.space.normalized:
+            scores /= np.maximum(norms, 1e-30)
+        return scores
+
     def norms(self, slots: np.ndarray | slice) -> np.ndarray:
         """Euclidean lengths, float32, of the vectors at `slots`."""
         return self._norms[slots]
