@@ -53,7 +53,8 @@ class Curve:
     """Shares of true neighbors found: `found` [efforts, bins], per effort and bin of neighbor ranks.
 
     efforts: increasing. edges: bounds of the bins [bins + 1]. queries: how many were asked. spread: the standard deviation
-    of recall among them, of what it would be if a query's answers were found all or none.
+    of recall among them, of what it would be if a query's answers were found all or none. hard: what is missed by the
+    hardest part of them that is about one thing, of what is missed on average.
     """
 
     efforts: np.ndarray
@@ -61,13 +62,18 @@ class Curve:
     found: np.ndarray
     queries: int
     spread: float = _SPREAD
+    hard: float = 1.0
 
     @classmethod
-    def of_ranks(cls, efforts: np.ndarray, needed: np.ndarray) -> Curve:
-        """From the effort every neighbor needs: `needed` [q, deepest], neighbors by rank."""
+    def of_ranks(cls, efforts: np.ndarray, needed: np.ndarray, alike: np.ndarray | None = None) -> Curve:
+        """From the effort every neighbor needs: `needed` [q, deepest], neighbors by rank.
+
+        alike: int64 [t, m], parts of the queries that are each about one thing.
+        """
         edges = rank_edges(needed.shape[1])
         found = np.stack([np.add.reduceat((needed <= e).mean(0), edges[:-1]) for e in efforts]) / np.diff(edges)
-        return cls(np.asarray(efforts), edges, found, len(needed), _spread(np.asarray(efforts), needed[:, :_FIRST]))
+        told = _unlike(np.asarray(efforts), needed[:, :_FIRST], alike)
+        return cls(np.asarray(efforts), edges, found, len(needed), *told)
 
     def recall(self, k: int, share: float, skip: int = 0) -> np.ndarray:
         """Expected recall@k of each effort [efforts] behind a filter that `share` of the rows pass.
@@ -83,11 +89,11 @@ class Curve:
     def needed(self, k: int, target: float, skip: int = 0) -> np.ndarray:
         """The least effort that reaches `target` for each of `_SHARES`: int64 [65], -1 where none does.
 
-        The target is raised by a standard error of what was measured on as many queries: some batches are harder than
-        the average.
+        The target is raised by a standard error of what was measured on as many queries, or so that a batch reaches it
+        whose queries are all about the hardest of what was asked.
         """
         error = self.spread * np.sqrt(target * (1.0 - target) / max(self.queries, 1))
-        raised = min(target + error, 1.0 - 1e-9)
+        raised = min(max(target + error, 1.0 - (1.0 - target) / self.hard), 1.0 - 1e-9)
         return _needed(self, k, skip, raised)
 
     def effort(self, k: int, share: np.ndarray, target: float, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +117,7 @@ class Curve:
             "found": np.round(self.found, 4).tolist(),
             "queries": self.queries,
             "spread": self.spread,
+            "hard": self.hard,
         }
 
     @classmethod
@@ -121,22 +128,26 @@ class Curve:
             np.array(content["found"], np.float64),
             int(content["queries"]),
             float(content.get("spread", _SPREAD)),
+            float(content.get("hard", 1.0)),
         )
 
 
-def _spread(efforts: np.ndarray, needed: np.ndarray) -> float:
-    """How unlike the recall of queries is, at the effort that finds about `_USUAL` of what `needed` [q, first] wants.
+def _unlike(efforts: np.ndarray, needed: np.ndarray, alike: np.ndarray | None) -> tuple[float, float]:
+    """`spread` and `hard` at the effort that finds about `_USUAL` of what `needed` [q, first] wants.
 
-    Where hardly anything is missed, or hardly anything was asked, `_SPREAD`.
+    Where hardly anything is missed, or hardly anything was asked, what is usual.
     """
+    usual = _SPREAD, 1.0
     if needed.size == 0:
-        return _SPREAD
+        return usual
     means = np.array([float((needed <= effort).mean()) for effort in efforts])
     recall = (needed <= efforts[int(np.argmin(np.abs(means - _USUAL)))]).mean(1)
     mean = float(recall.mean())
     if not 0.5 <= mean <= 0.99 or len(recall) < 64:
-        return _SPREAD
-    return round(float(np.std(recall)) / float(np.sqrt(mean * (1.0 - mean))), 3)
+        return usual
+    spread = float(np.std(recall)) / float(np.sqrt(mean * (1.0 - mean)))
+    hard = 1.0 if alike is None else (1.0 - float(np.quantile(recall[alike].mean(1), 0.1))) / (1.0 - mean)
+    return round(spread, 3), round(max(hard, 1.0), 3)
 
 
 @lru_cache(maxsize=1024)
@@ -244,7 +255,9 @@ class Calibration:
             cost = needed * size * self.costs.tested + length * k * self.costs.alone
             if needed > 0 and cost < least:
                 best, least = (length, kept), cost
-        return self.replaced(length=best[0], kept=best[1])
+        spared = (self.length - best[0]) * k * self.costs.alone
+        coarse, alone = (max(cost - spared, 1.0) for cost in (self.costs.coarse, self.costs.one_lists))
+        return self.replaced(length=best[0], kept=best[1], costs=replace(self.costs, coarse=coarse, one_lists=alone))
 
     @property
     def longest(self) -> float:

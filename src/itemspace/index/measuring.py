@@ -34,6 +34,8 @@ _READ = 0.97
 _AGAINST, _LONGER = (4.0, 2.0), (2.0, 1.0)
 """How many times more lists, and a longer short list, a query reads at least that a filter goes against: of a small index,
 where that costs nothing, and of one whose costs are measured."""
+_TOPICS = 32
+"""Things that queries may be about, to see how much harder some are."""
 _ONES = 24
 """Queries asked one at a time."""
 _LEAST = 512
@@ -65,6 +67,13 @@ def nearest(table: VectorTable, queries: np.ndarray, without: np.ndarray) -> np.
     return np.take_along_axis(at, np.argsort(-best, axis=1, kind="stable"), 1)
 
 
+def alike(queries: np.ndarray) -> np.ndarray:
+    """Parts of the queries [t, m]: for some of them the quarter of all that is nearest to it."""
+    topics = queries[:: max(len(queries) // _TOPICS, 1)]
+    distances = np.einsum("qd,qd->q", queries, queries) - 2.0 * topics @ queries.T
+    return np.argsort(distances, axis=1, kind="stable")[:, : max(len(queries) // 4, 1)]
+
+
 def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
     """What every number of candidates finds."""
     efforts = _EFFORTS[: max(int(np.searchsorted(_EFFORTS, len(graph))), 1)]
@@ -75,7 +84,7 @@ def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
         found, _ = graph.search(queries, effort)
         hit = np.isin(truth + offset, np.where(found >= 0, found + offset, -1))
         needed[hit] = effort
-    return Curve.of_ranks(efforts, needed)
+    return Curve.of_ranks(efforts, needed, alike(queries))
 
 
 def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Curve:
@@ -90,7 +99,7 @@ def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Cur
     for planned in grid[::-1].tolist():
         reads = probing.reads(queries, near, np.full(len(queries), planned))
         needed[at < reads[:, None]] = planned
-    return Curve.of_ranks(grid, needed)
+    return Curve.of_ranks(grid, needed, alike(queries))
 
 
 def short_lists(
@@ -209,7 +218,7 @@ def one_costs(
         step = _slope(few / _ONES, many / _ONES, high - low)
         return max(few / _ONES - step * low, 1.0), step
 
-    sizes = 1024, 8192
+    sizes = 256, 8192
     some = [SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in sizes]
     scanned = line(*(asked(chosen, prefer="exact") for chosen in some), *sizes)
     out = {"one_exact": scanned[0], "one_scanned": scanned[1]}
