@@ -62,7 +62,7 @@ class ApproximateIndex(TableIndex):
     _seed: int = 0
     _warned: bool = False
     _probing: Probing | None = None
-    _held_ways: tuple[tuple[Any, ...], Ways] | None = None
+    _held_ways: tuple[tuple[Any, ...], Ways, Candidates] | None = None
     _for_recall: tuple[Calibration, float, Calibration] | None = None
 
     @property
@@ -137,7 +137,7 @@ class ApproximateIndex(TableIndex):
         allowed = Allowed.of(table.rows, within, len(values))
         if len(values) == 1 and allowed.exclude is None:
             chosen = allowed.only(table.rows.slots)
-            alone = answer(values, k, chosen, self._planning, self._candidates, self._sighted)
+            alone = answer(values, k, chosen, *self._planning, self._sighted)
             if alone is not None:
                 return _one_hit(*alone, k, len(chosen))
         rows = np.full((len(values), k), -1, np.int32)
@@ -153,17 +153,14 @@ class ApproximateIndex(TableIndex):
         return Hits(rows, scores, total=allowed.counts, explanation=told.tolist())
 
     @property
-    def _candidates(self) -> Candidates:
-        return Candidates(self.table, self._graph, self._lists, self._aimed)
-
-    @property
-    def _planning(self) -> Ways:
-        """What it can do now, the same object while nothing changes: plans are remembered by it."""
-        now = (self.config, self._graph, self._lists, self._calibration, self.table.rows)
+    def _planning(self) -> tuple[Ways, Candidates]:
+        """What it can do now, the same objects while nothing changes: plans are remembered by them."""
+        now = (self.config, self._graph, self._lists, self._calibration, self._table)
         held, slots = self._held_ways, self.table.rows.slots
         if held is None or held[1].slots != slots or any(a is not b for a, b in zip(held[0], now, strict=True)):
-            self._held_ways = held = (now, self._ways())
-        return held[1]
+            found = Candidates(self.table, self._graph, self._lists, self._aimed)
+            self._held_ways = held = (now, self._ways(), found)
+        return held[1], held[2]
 
     @property
     def _aimed(self) -> Calibration:
@@ -171,7 +168,7 @@ class ApproximateIndex(TableIndex):
         measured, target = self._calibration, self._target
         if self._for_recall is None or self._for_recall[0] is not measured or self._for_recall[1] != target:
             size = self.table.rows.slots / max(self._lists.count if self._lists else 1, 1)
-            self._for_recall = (measured, target, measured.aimed(target, size))
+            self._for_recall = (measured, target, measured.aimed(target, size) if measured.timed else measured)
         return self._for_recall[2]
 
     @property
@@ -191,7 +188,7 @@ class ApproximateIndex(TableIndex):
         scores = np.full((len(values), k), -np.inf, np.float32)
         own = allowed.include is not None
         planned, sight = self._planned(values, k, allowed, skip, 1 if own else batch)
-        told, found = planned.told(), self._candidates
+        told, found = planned.told(), self._planning[1]
         for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
             rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
@@ -214,7 +211,7 @@ class ApproximateIndex(TableIndex):
         self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
     ) -> tuple[Plan, Sight | None]:
         """The plan, and what the queries see of the lists where it needs them."""
-        ways, probing = self._planning, self._sighted
+        (ways, _), probing = self._planning, self._sighted
         own = allowed.include is not None
         planned = plan(ways, allowed.counts, k, batch=batch, skip=skip, own=own)
         if probing is None or ways.prefer == "exact":

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from itemspace.index.table import VectorTable
 
 _BLOCK = 32_768
-_EFFORTS = np.array([10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024])
+_EFFORTS = np.array(
+    [10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024]
+)
 _ANSWERS = 10
 _LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 _READ = 0.97
@@ -95,7 +97,7 @@ def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Cur
     np.put_along_axis(position, np.argsort(-near, axis=1, kind="stable"), np.arange(lists.count)[None, :], 1)
     at = np.take_along_axis(position, lists.homes(truth), 1)
     needed = np.full(at.shape, np.iinfo(np.int64).max)
-    grid = np.unique(np.round(np.geomspace(1, lists.count, 4 * int(np.log2(lists.count)) + 1)).astype(np.int64))
+    grid = np.unique(np.round(np.geomspace(1, lists.count, 8 * int(np.log2(lists.count)) + 1)).astype(np.int64))
     for planned in grid[::-1].tolist():
         reads = probing.reads(queries, near, np.full(len(queries), planned))
         needed[at < reads[:, None]] = planned
@@ -149,7 +151,9 @@ def measured(
     if probing is not None:
         curve = lists_curve(probing, queries, truth)
         planned = int(curve.needed(_ANSWERS, _READ)[0])
-        lengths = short_lists(probing, queries, truth, planned if planned > 0 else probing.lists.count)
+        # A small index may double before it is measured again, and loses no time with codes that are asked for more.
+        wide = probing.lists.count // 4 if planned > 0 else probing.lists.count
+        lengths = short_lists(probing, queries, truth, planned if planned > 0 and timed else max(wide, 1))
         out = out.replaced(lists=curve, length=lengths[-1][0], kept=lengths[-1][1], lengths=lengths)
         ways = Ways(table.rows.slots, False, probing.lists.count, recall, out)
         more, longer = afar(probing, ways, queries, held, derive(seed, "afar"))

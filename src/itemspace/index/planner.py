@@ -150,6 +150,7 @@ def plan(
     return Plan(kind, effort, cost[kind, each], rest.min(0), recall, share, survivors)
 
 
+@lru_cache(maxsize=4096)
 def plan_alone(
     ways: Ways, survivors: int, k: int, share: float | None = None, probes: int | None = None
 ) -> tuple[int, int, str]:
