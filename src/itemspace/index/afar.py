@@ -23,7 +23,7 @@ _TOPICS, _ASKED, _ANSWERS = 8, 16, 10
 """Filters, queries under each, and answers looked for."""
 _MORE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 _LONGER = (1.0, 2.0, 4.0, 8.0)
-_SHARE = 0.3
+_SHARE = 0.4
 """The part of what recall may lack that the lists may lack, and as much again for the codes: topics differ."""
 _BLOCK = 65_536
 

@@ -38,12 +38,16 @@ def answer(
         kind, effort, told = plan_alone(ways, held, k, float(sight.share[0]), int(sight.probes[0]))
     if kind == 0:
         return *table.one(query[0], k, chosen.slots), told
-    if kind == 1:
-        slots = _by_graph(query, k, chosen, found, effort)
-    else:
+    slots = _by_graph(query, k, chosen, found, effort) if kind == 1 else None
+    if kind == 1 and slots is not None and len(slots) < min(k, held):
+        if probing is None or ways.prefer != "auto":
+            return None
+        # The filter starves the graph: lists know where the survivors are.
+        kind, sight, told = 2, sight or probing.alone(query, chosen, ways, k), told + "; starved, lists instead"
+    if kind == 2:
         assert sight is not None
         slots = _by_lists(query, k, chosen, found, sight)
-    if slots is None or (len(slots) < min(k, held) and kind == 1):
+    if slots is None:
         return None
     if len(slots) < min(k, held):
         return *table.one(query[0], k, chosen.slots), told + "; completed exactly"

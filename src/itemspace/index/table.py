@@ -15,7 +15,7 @@ from itemspace.index.rows import Allowed, RowMap, check_rows, grown
 from itemspace.index.scan import scan, slack_of
 from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
 
-_DTYPES = ("float32", "float16", "int8")
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8))
 _GATHERED = 512
 """Vectors gathered at once for one query: few enough that their products find them in the cache."""
 _MANY = 64
@@ -260,8 +260,8 @@ def check_dense(vectors: Any) -> np.ndarray:
     values = vectors.values
     if values.dtype == np.float64:
         values = values.astype(np.float32)
-    if values.dtype.name not in _DTYPES:
-        raise ContractError(f"this index holds {', '.join(_DTYPES)} vectors, not {values.dtype}.")
+    if values.dtype not in _DTYPES:
+        raise ContractError(f"this index holds {', '.join(map(str, _DTYPES))} vectors, not {values.dtype}.")
     if values.ndim != 2 or values.shape[1] != vectors.space.dimension:
         raise ContractError(
             f"vectors of shape {values.shape} do not fit a space of {vectors.space.dimension} dimensions."
