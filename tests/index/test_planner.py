@@ -162,7 +162,7 @@ def test_the_margin_follows_how_unlike_queries_are():
 
 
 def test_codes_may_lose_what_is_cheaper_to_read_than_to_score():
-    lengths = ((2.0, 0.97), (5.0, 0.99), (15.0, 0.999))
+    lengths = ((2.0, 0.97, 0.98), (5.0, 0.99, 0.99), (15.0, 0.999, 1.0))
     curve = Curve(np.array([1, 2, 4]), np.arange(11), np.array([[0.96] * 10, [0.98] * 10, [1.0] * 10]), 10_000)
     cheap, dear = (Calibration(lists=curve, costs=Costs(alone=a, tested=0.001), lengths=lengths) for a in (1e-4, 10.0))
     assert [one.aimed(0.95, 100).length for one in (cheap, dear)] == [15.0, 2.0]

@@ -227,8 +227,8 @@ _COSTS = frozenset(field.name for field in fields(Costs))
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """All that was measured. length: candidates per answer that the lists' codes are asked for; kept: the share of the
-    answers in what is read that they then keep. lengths: pairs of both, for shorter and longer ones; empty where only one
-    was measured. against, longer: how many times more lists than planned a query reads that a filter goes against, and how
+    answers in what is read that they then keep, kept_tenth: the same under a filter that a tenth passes. lengths: all
+    three for shorter and longer ones; empty where only one was measured. against, longer: how many times more lists than planned a query reads that a filter goes against, and how
     many times longer than the longest its short list is. timed: whether `costs` were measured here.
     """
 
@@ -238,7 +238,8 @@ class Calibration:
     kept: float = 1.0
     costs: Costs = Costs()
     timed: bool = False
-    lengths: tuple[tuple[float, float], ...] = ()
+    lengths: tuple[tuple[float, float, float], ...] = ()
+    kept_tenth: float | None = None
     against: float = 4.0
     longer: float = 2.0
 
@@ -250,14 +251,20 @@ class Calibration:
         if self.lists is None or len(self.lengths) < 2:
             return self
         best, least = self.lengths[-1], np.inf
-        for length, kept in self.lengths:
+        for length, kept, tenth in self.lengths:
             needed = int(self.lists.needed(k, recall / kept)[0]) if recall < kept else -1
             cost = needed * size * self.costs.tested + length * k * self.costs.alone
             if needed > 0 and cost < least:
-                best, least = (length, kept), cost
+                best, least = (length, kept, tenth), cost
         spared = (self.length - best[0]) * k * self.costs.alone
         coarse, alone = (max(cost - spared, 1.0) for cost in (self.costs.coarse, self.costs.one_lists))
-        return self.replaced(length=best[0], kept=best[1], costs=replace(self.costs, coarse=coarse, one_lists=alone))
+        costs = replace(self.costs, coarse=coarse, one_lists=alone)
+        return self.replaced(length=best[0], kept=best[1], kept_tenth=best[2], costs=costs)
+
+    def kept_of(self, share: np.ndarray) -> np.ndarray:
+        """What the codes keep where a `share` [n] passes: a narrow filter leaves fewer to be taken for an answer."""
+        tenth = self.kept if self.kept_tenth is None else self.kept_tenth
+        return np.select([share >= 0.6, share > 0.2], [self.kept, 0.5 * (self.kept + tenth)], tenth)
 
     @property
     def longest(self) -> float:
@@ -275,7 +282,8 @@ class Calibration:
             "kept": self.kept,
             "costs": asdict(self.costs),
             "timed": self.timed,
-            "lengths": [list(pair) for pair in self.lengths],
+            "lengths": [list(each) for each in self.lengths],
+            "kept_tenth": self.kept_tenth,
             "against": self.against,
             "longer": self.longer,
         }
@@ -294,7 +302,8 @@ class Calibration:
             float(content["kept"]),
             Costs(**{name: float(value) for name, value in content["costs"].items() if name in _COSTS}),
             bool(content["timed"]),
-            tuple((float(length), float(kept)) for length, kept in content.get("lengths", ())),
+            tuple((float(a), float(b), float(c)) for a, b, c in content.get("lengths", ())),
+            content.get("kept_tenth"),
             float(content.get("against", cls.against)),
             float(content.get("longer", cls.longer)),
         )

@@ -92,43 +92,72 @@ def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
 def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Curve:
     """What the lists hold that queries read where so many are planned: more for some of them, fewer for others."""
     lists = probing.lists
-    near = lists.nearness(queries)
-    position = np.empty(near.shape, np.int64)
-    np.put_along_axis(position, np.argsort(-near, axis=1, kind="stable"), np.arange(lists.count)[None, :], 1)
+    order, near = _nearest_first(lists, queries)
+    position = np.empty(order.shape, np.int64)
+    np.put_along_axis(position, order, np.arange(lists.count)[None, :], 1)
     at = np.take_along_axis(position, lists.homes(truth), 1)
     needed = np.full(at.shape, np.iinfo(np.int64).max)
     grid = np.unique(np.round(np.geomspace(1, lists.count, 8 * int(np.log2(lists.count)) + 1)).astype(np.int64))
     for planned in grid[::-1].tolist():
-        reads = probing.reads(queries, near, np.full(len(queries), planned))
-        needed[at < reads[:, None]] = planned
+        needed[at < _reads(probing, queries, near, planned)[:, None]] = planned
     return Curve.of_ranks(grid, needed, alike(queries))
 
 
-def short_lists(
-    probing: Probing, queries: np.ndarray, truth: np.ndarray, planned: int
-) -> tuple[tuple[float, float], ...]:
-    """Pairs: candidates per answer that the codes are asked for, the share of the answers in what is read that they keep.
-
-    From the shortest to the first that keeps 99.5%, or the longest. planned: lists read on average.
-    """
-    lists = probing.lists
+def _nearest_first(lists: Lists, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     near = lists.nearness(queries)
-    reads = probing.reads(queries, near, np.full(len(queries), planned))
-    order = np.argsort(-near, axis=1, kind="stable")[:, : int(reads.max(initial=1))]
+    order = np.argsort(-near, axis=1, kind="stable")
+    return order, np.take_along_axis(near, order, 1)
+
+
+def _reads(probing: Probing, queries: np.ndarray, near: np.ndarray, planned: int) -> np.ndarray:
+    each = np.full(len(queries), planned)
+    return probing.reads(queries, near, probing.lists.count, each, np.ones(len(queries)))
+
+
+def short_lists(
+    probing: Probing, queries: np.ndarray, truth: np.ndarray, curve: Curve, timed: bool, rng: np.random.Generator
+) -> tuple[tuple[float, float, float], ...]:
+    """Candidates per answer that the codes are asked for, and the share of the answers in what is read that they keep,
+    without a filter and under one that a tenth of the slots passes.
+
+    From the shortest to the first that keeps 99.5%, or the longest. A small index may double before it is measured again,
+    and loses no time with codes that are asked for more: it reads a quarter of its lists here.
+    """
+    slots, wide = probing.table.rows.slots, max(probing.lists.count // 4, 1)
+    tenth = np.sort(rng.choice(slots, max(slots // 10, 1), replace=False)).astype(np.int32)
+    planned = curve.effort(_ANSWERS, np.array([1.0, 0.1]), _READ)[0]
+    both = [
+        _kept(probing, queries, truth, SlotSet(chosen, slots), int(probes) if timed and probes > 0 else wide)
+        for chosen, probes in zip((None, tenth), planned, strict=True)
+    ]
+    enough = next((i for i, kept in enumerate(both[0]) if kept >= 0.995), len(_LENGTHS) - 1)
+    return tuple(zip(_LENGTHS, *both, strict=True))[: enough + 1]
+
+
+def _kept(probing: Probing, queries: np.ndarray, truth: np.ndarray, chosen: SlotSet, planned: int) -> list[float]:
+    """What every length keeps of the ten best chosen."""
+    lists = probing.lists
+    order, near = _nearest_first(lists, queries)
+    reads = _reads(probing, queries, near, planned)
+    order, near = order[:, : int(reads.max())], near[:, : int(reads.max())]
     order = np.where(np.arange(order.shape[1]) < reads[:, None], order, -1)
-    near = lists.distances(queries, np.take_along_axis(near, np.maximum(order, 0), 1))
-    everything = SlotSet(None, len(lists))
-    read = (order[:, None, :] == lists.homes(truth[:, :_ANSWERS])[:, :, None]).any(2)
-    offset = np.arange(len(queries))[:, None] * (len(lists) + len(queries) + int(truth.max()))
-    wanted = (truth[:, :_ANSWERS] + offset)[read]
+    allowed = chosen.mask[truth] if chosen.slots is not None else np.ones(truth.shape, bool)
+    allowed &= np.cumsum(allowed, axis=1) <= _ANSWERS
+    query, rank = np.nonzero(allowed)
+    slot = truth[query, rank]
+    read = (order[query] == lists.homes(slot)[:, None]).any(1)
+    offset = len(lists) + len(queries) + int(truth.max(initial=0))
+    wanted = (slot + query * offset)[read]
     out = []
     for length in _LENGTHS:
-        found, _ = lists.search(queries, min(int(length * _ANSWERS), len(lists)), order, near, everything)
-        kept = float(np.isin(wanted, np.where(found >= 0, found + offset, -1)).mean()) if len(wanted) else 1.0
-        out.append((length, round(kept, 4)))
-        if kept >= 0.995:
+        found, _ = lists.search(
+            queries, min(int(length * _ANSWERS), len(lists)), order, lists.distances(queries, near), chosen
+        )
+        pairs = np.where(found >= 0, found + np.arange(len(queries))[:, None] * offset, -1)
+        out.append(round(float(np.isin(wanted, pairs).mean()), 4) if len(wanted) else 1.0)
+        if out[-1] >= 0.999:
             break
-    return tuple(out)
+    return out + out[-1:] * (len(_LENGTHS) - len(out))
 
 
 def measured(
@@ -150,11 +179,9 @@ def measured(
     probing = None if lists is None else Probing(lists, table)
     if probing is not None:
         curve = lists_curve(probing, queries, truth)
-        planned = int(curve.needed(_ANSWERS, _READ)[0])
-        # A small index may double before it is measured again, and loses no time with codes that are asked for more.
-        wide = probing.lists.count // 4 if planned > 0 else probing.lists.count
-        lengths = short_lists(probing, queries, truth, planned if planned > 0 and timed else max(wide, 1))
-        out = out.replaced(lists=curve, length=lengths[-1][0], kept=lengths[-1][1], lengths=lengths)
+        lengths = short_lists(probing, queries, truth, curve, timed, derive(seed, "tenth"))
+        longest = dict(zip(("length", "kept", "kept_tenth"), lengths[-1], strict=True))
+        out = out.replaced(lists=curve, lengths=lengths, **longest)
         ways = Ways(table.rows.slots, False, probing.lists.count, recall, out)
         more, longer = afar(probing, ways, queries, held, derive(seed, "afar"))
         out = out.replaced(against=max(more, _AGAINST[timed]), longer=max(longer, _LONGER[timed]))

@@ -212,10 +212,13 @@ def lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.n
         return probes, _expected(curve, probes, k, share, skip, ways.recall)
     if curve is None:
         return np.full(len(share), ways.lists), np.ones(len(share))
-    kept = ways.calibration.kept
-    probes, recall = curve.effort(k, share, min(ways.recall / kept, 1.0), skip)
-    recall, missing = recall * kept, probes < 0
-    return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall)
+    probes, recall = np.zeros(len(share), np.int64), np.zeros(len(share))
+    kept = ways.calibration.kept_of(share)
+    for value in np.unique(kept).tolist():
+        at = kept == value
+        probes[at], recall[at] = curve.effort(k, share[at], min(ways.recall / value, 1.0), skip)
+    missing = probes < 0
+    return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall * kept)
 
 
 def _expected(

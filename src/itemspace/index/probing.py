@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from itemspace.index.calibration import Amount, grid
+from itemspace.index.calibration import grid
 from itemspace.index.engines.lists import Lists
 from itemspace.index.planner import Ways, around, around_one, lists_effort
 from itemspace.index.rows import SlotSet
@@ -92,37 +92,47 @@ class Probing:
         part: the share of the chosen slots that each query may be answered with [q], by default all.
         """
         lists, open_ = self.lists, self.open(chosen)
-        survivors, sizes = lists.survivors(chosen), lists.sizes
+        survivors, sizes, count = lists.survivors(chosen), lists.sizes, len(open_)
         near = lists.nearness(queries)
-        held = near if len(open_) == lists.count else near[:, open_]
-        order = _first(held, min(_NEAR, held.shape[1]))
-        wide = open_[order]
-        dense = share = around(survivors[wide], sizes[wide], k + skip)
-        if held is not near:
-            wide = _first(near, min(_NEAR, lists.count))
-            share = around(survivors[wide], sizes[wide], k + skip)
-        against = _against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1))
+        order = _first(near, min(_NEAR, lists.count))
+        held = survivors[order]
+        dense = share = around(held, sizes[order], k + skip)
+        against = _against(held, sizes[order], share, len(chosen) / max(ways.slots, 1))
+        values, there = np.take_along_axis(near, order, 1), order.shape[1]
+        if count < lists.count:
+            # Lists without a survivor go to the end: what is left is searched as if it were all there is.
+            closed = held == 0
+            last = np.argsort(closed, axis=1, kind="stable")
+            order, closed, held = (np.take_along_axis(each, last, 1) for each in (order, closed, held))
+            values = np.where(closed, -np.inf, np.take_along_axis(values, last, 1)).astype(np.float32)
+            dense = around(held, np.where(closed, 0, sizes[order]), k + skip)
+            there = int((~closed).sum(1).min(initial=there))
         dense = dense if part is None else dense * part
-        planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
-        probes = planned
-        if ways.probes is None and ways.calibration.lists is not None:
-            more = np.where(against, ways.calibration.against, 1.0)
-            probes = self.reads(queries, held, planned, more)
+        planned = np.minimum(lists_effort(ways, k, dense, skip)[0], count)
+        adaptive = ways.probes is None and ways.calibration.lists is not None
+        more = np.where(against, ways.calibration.against, 1.0) if adaptive else np.ones(len(queries))
+        most = min(int(np.ceil((_MOST if adaptive else 1.0) * (more * planned).max(initial=1))), count)
+        if most > there:
+            if count < lists.count:
+                near[:, survivors == 0] = -np.inf
+            order = _first(near, most)
+            values = np.take_along_axis(near, order, 1)
+        probes = self.reads(queries, values, count, planned, more) if adaptive else planned
         most = int(probes.max(initial=1))
-        order = (order if most <= order.shape[1] else _first(held, most))[:, :most]
-        nearest = lists.distances(queries, np.take_along_axis(held, order, 1))
-        return Sight(open_[order], nearest, probes, share, against)
+        return Sight(order[:, :most], lists.distances(queries, values[:, :most]), probes, share, against)
 
-    def reads(self, queries: np.ndarray, near: np.ndarray, planned: Amount, more: Amount = 1.0) -> np.ndarray:
-        """How many of the lists as `near` as [q, p] each query reads where `planned` [q] would do on average, int64 [q].
+    def reads(
+        self, queries: np.ndarray, near: np.ndarray, count: int, planned: np.ndarray, more: np.ndarray
+    ) -> np.ndarray:
+        """How many lists each query reads where `planned` [q] would do on average, int64 [q].
 
+        near: of the lists nearest to each query, nearest first [q, p], as many as it may read. count: lists there are.
         more: times so many, and no fewer, where a filter goes against it [q].
         """
-        count = near.shape[1]
         place = np.minimum(more * planned, count).astype(np.int64)
-        limit = near.max(1) - self.gaps[place - 1] * self.lists.lengths(queries)
+        limit = near[:, 0] - self.gaps[place - 1] * self.lists.lengths(queries)
         within = (near >= limit[:, None]).sum(1)
-        least = np.where(np.asarray(more) > 1.0, place, np.ceil(_LEAST * planned))
+        least = np.where(more > 1.0, place, np.ceil(_LEAST * planned))
         reads = np.minimum(np.clip(within, least, _MOST * place), count)
         return np.where(place < count, reads, count).astype(np.int64)
 
