@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from itemspace.index.planner import Ways
     from itemspace.index.probing import Probing, Sight
 
-_TOPICS, _ASKED, _ANSWERS = 8, 16, 10
-"""Filters, queries under each, and answers looked for."""
+_TOPICS, _PART, _ANSWERS = 4, 0.25, 10
+"""Filters, the part of the queries asked under each, and answers looked for."""
 _MORE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 _LONGER = (1.0, 2.0, 4.0, 8.0)
 _SHARE = 0.4
@@ -69,7 +69,7 @@ def _cases(
         near[:, start:stop] = table.nearness(queries[topics], start, stop)
     out = []
     for scores in near:
-        few = np.argsort(-scores[held], kind="stable")[:_ASKED]
+        few = np.argsort(-scores[held], kind="stable")[: max(int(_PART * len(held)), 1)]
         mask = scores < np.median(scores)
         mask[held] = False
         chosen = SlotSet(np.flatnonzero(mask).astype(np.int32), slots)

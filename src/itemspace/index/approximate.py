@@ -193,8 +193,13 @@ class ApproximateIndex(TableIndex):
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
             rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
         lists = planned.members("lists")
+        if sight is not None and self.config.plan == "auto":
+            # A filter that starves the graph of some queries: lists know where the survivors are.
+            starved = (planned.kind == 1) & ((rows >= 0).sum(1) < np.minimum(k, allowed.counts))
+            told[starved] += "; starved, lists instead"
+            lists = np.flatnonzero(starved | (planned.kind == 2))
         if own and sight is not None and len(lists):
-            part = (allowed.take(lists), planned.effort[lists], sight.order[lists])
+            part = (allowed.take(lists), sight.probes[lists], sight.order[lists])
             rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *part)
             lists = lists[:0]
         for against in (False, True) if sight is not None and len(lists) else ():
@@ -202,7 +207,7 @@ class ApproximateIndex(TableIndex):
             at = lists[sight.against[lists] == against]
             if len(at) == 0:
                 continue
-            part = (planned.effort[at], sight.order[at], sight.near[at])
+            part = (sight.probes[at], sight.order[at], sight.near[at])
             rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip, against)
         self._complete(values, k, allowed, planned, (rows, scores), told)
         return rows, scores, told
