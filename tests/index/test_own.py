@@ -100,3 +100,30 @@ def test_a_query_alone_is_answered_from_its_own_as_in_a_batch(index):
     for i in range(20):
         alone = every.search(queries.take(np.array([i])), 10, within.take(np.array([i])))
         assert np.isin(alone.rows[0], together.rows[i]).mean() >= 0.9  # its codes may lose one
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_all_chosen_slots_of_all_lists_are_the_exact_answer(metric, monkeypatch):
+    monkeypatch.setattr(candidates, "_PICKED", 700)
+    space = VectorSpace("test", D, metric)
+    items, queries = clustered(N, 0, space), clustered(30, 1, space)
+    index, flat = IVFIndex(plan="lists", probes=N).build([items]), FlatIndex().build([items])
+    exclude = Ragged.from_lists([np.arange(i * 100) for i in range(30)])
+    for size in (4, 40, 300):
+        within = Selection.of_rows(np.random.default_rng(size).permutation(N)[:size], N)
+        for limit in (within, within.excluding(exclude)):
+            found, exact = index.search(queries, 10, limit), flat.search(queries, 10, limit)
+            np.testing.assert_array_equal(found.rows, exact.rows)
+            np.testing.assert_array_equal(found.scores, exact.scores)
+        alone = index.search(queries.take(np.arange(1)), 10, within)
+        np.testing.assert_array_equal(alone.rows[0], flat.search(queries, 10, within).rows[0])
+
+
+def test_the_chosen_slots_come_list_by_list(index):
+    lists, chosen = index._lists, index.table.rows.allowed(Selection.of_rows(np.arange(0, N, 3), N))
+    members, ends = lists.members(chosen)
+    assert sorted(members.tolist()) == chosen.slots.tolist()
+    for number in range(lists.count):
+        part = members[ends[number] : ends[number + 1]]
+        assert (lists.homes(part) == number).all()
+        assert (np.diff(part) > 0).all()

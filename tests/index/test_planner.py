@@ -1,6 +1,7 @@
 """Exact, graph or lists: the cheapest way that reaches the recall, worked out from known curves and costs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,12 +64,20 @@ def test_few_survivors_are_scanned_some_are_sought_in_lists_and_many_in_the_grap
 
 
 def test_a_batch_shares_what_an_exact_scan_reads():
-    survivors = np.array([8000])
-    alone, together = (MEASURED.costs.exact(survivors, batch)[0] for batch in (1, 1000))
-    assert alone == pytest.approx(805.0)
-    assert together == pytest.approx(80.72)
-    assert kinds([8000], batch=1) == ["lists"]
-    assert kinds([8000], batch=1000) == ["exact"]
+    survivors, costs = np.array([4000]), replace(MEASURED.costs, together=0.004)
+    alone, together = (costs.exact(survivors, batch)[0] for batch in (1, 1000))
+    assert alone == pytest.approx(405.0)
+    assert together == pytest.approx(16.384)
+    ways = replace(BOTH, calibration=MEASURED.replaced(costs=costs))
+    assert kinds([4000], batch=1, ways=ways) == ["lists"]
+    assert kinds([4000], batch=1000, ways=ways) == ["exact"]
+
+
+def test_few_slots_of_the_lists_are_scored_and_many_told_apart_by_codes():
+    costs = MEASURED.costs
+    assert costs.picks(10_000, 100, 50) and not costs.picks(10_000, 3000, 50)  # noqa: PT018
+    assert costs.lists(10_000, 100, 64, 50) == pytest.approx(20 + 0.1 * 50)
+    assert costs.lists(10_000, 3000, 64, 50) == pytest.approx(20 + 100 + 90)
 
 
 @given(

@@ -199,8 +199,8 @@ class ApproximateIndex(TableIndex):
             told[starved] += "; starved, lists instead"
             lists = np.flatnonzero(starved | (planned.kind == 2))
         if own and sight is not None and len(lists):
-            part = (allowed.take(lists), sight.probes[lists], sight.order[lists])
-            rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *part)
+            own_part = (allowed.take(lists), sight.probes[lists], sight.order[lists])
+            rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *own_part)
             lists = lists[:0]
         for against in (False, True) if sight is not None and len(lists) else ():
             assert sight is not None

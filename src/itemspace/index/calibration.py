@@ -210,11 +210,19 @@ class Costs:
             return self.one_graph + self.one_candidate * ef
         return self.fixed + self.candidate * ef
 
-    def lists(self, tested: Amount, scored: Amount, batch: int) -> Amount:
-        """Per query, of lists that hold `tested` slots of which `scored` pass the filter."""
+    def lists(self, tested: Amount, scored: Amount, batch: int, wanted: float = 0.0) -> Amount:
+        """Per query, of lists that hold `tested` slots of which `scored` pass the filter: by their codes, of which `wanted`
+
+        are scored as they are, or where that is less, all that pass scored as they are.
+        """
+        each = self.alone * (scored - wanted)
         if batch <= 1:
-            return self.one_lists + self.one_tested * tested
-        return self.coarse + self.tested * tested + self.scored * scored
+            return np.maximum(self.one_lists + np.minimum(self.one_tested * tested, each), 1.0)
+        return np.maximum(self.coarse + np.minimum(self.tested * tested + self.scored * scored, each), 1.0)
+
+    def picks(self, tested: Amount, scored: Amount, wanted: float) -> Amount:
+        """Whether scoring all `scored` slots is less than reading the codes of all `tested` and scoring `wanted`."""
+        return self.alone * (scored - wanted) < self.tested * tested + self.scored * scored
 
     def own(self, survivors: Amount, scored: Amount) -> Amount:
         """Per query with `survivors` slots of its own, `scored` of them in the lists that are read."""

@@ -9,7 +9,7 @@ import numpy as np
 from itemspace.index.calibration import Calibration
 from itemspace.index.engines.lists import Lists
 from itemspace.index.graph import Graph
-from itemspace.index.rows import Allowed
+from itemspace.index.rows import Allowed, SlotSet
 from itemspace.index.table import VectorTable
 
 _ANSWERS = 10
@@ -64,6 +64,15 @@ class Candidates:
         order, near = order[:, : int(probes.max())], near[:, : int(probes.max())]
         read = np.arange(order.shape[1])[None, :] < probes[:, None]
         wanted = self.length(k + spare, against)
+        picks = self.picks(chosen, order, read, wanted)
+        if picks.any():
+            rows, scores = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
+            some, rest = np.flatnonzero(picks), np.flatnonzero(~picks)
+            rows[some], scores[some] = self._by_members(queries[some], k, allowed.take(some), read[some], order[some])
+            if len(rest):
+                part = (allowed.take(rest), probes[rest], order[rest], near[rest])
+                rows[rest], scores[rest] = self.by_lists(queries[rest], k, *part, spare, against)
+            return rows, scores
         slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
         near_exact = self.distances(queries, slots)
         # They are chosen ones already.
@@ -73,6 +82,40 @@ class Candidates:
         if len(crowded) and wanted < min(CROWD, len(lists)):
             part = (allowed.take(crowded), probes[crowded], order[crowded], near[crowded])
             rows[crowded], scores[crowded] = self.by_lists(queries[crowded], k, *part, 4 * wanted, against)
+        return rows, scores
+
+    def picks(self, chosen: SlotSet, order: np.ndarray, read: np.ndarray, wanted: int) -> np.ndarray:
+        """Which queries are answered sooner by all chosen slots of the lists they read than by codes, bool [q]."""
+        lists = self.lists
+        assert lists is not None
+        if chosen.slots is None:
+            return np.zeros(len(order), bool)
+        scored = np.where(read, lists.survivors(chosen)[order], 0).sum(1)
+        tested = np.where(read, lists.sizes[order], 0).sum(1)
+        return np.asarray(self.calibration.costs.picks(tested, scored, wanted))
+
+    def _by_members(
+        self, queries: np.ndarray, k: int, allowed: Allowed, read: np.ndarray, order: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """By all chosen slots of the lists [q, p] that are read, some queries at a time."""
+        lists, chosen = self.lists, allowed.chosen
+        assert lists is not None
+        assert chosen is not None
+        slots, ends = lists.members(chosen)
+        counts = np.where(read, np.diff(ends)[order], 0)
+        rows, scores = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
+        limits = Allowed(None, None, None, allowed.counts) if allowed.exclude is None else allowed
+        step = max(_PICKED // max(int(counts.sum(1).max(initial=0)), 1), 1)
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            some = np.arange(len(queries))[part]
+            length = counts[part].reshape(-1)
+            within = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
+            group = np.repeat(np.repeat(np.arange(len(some)), order.shape[1]), length)
+            found = _aligned(group, slots[np.repeat(ends[order[part].reshape(-1)], length) + within], len(some))
+            near = self.distances(queries[part], found)
+            slack = self.rounding(queries[part], near)
+            rows[part], scores[part] = self.ranked(queries[part], k, limits.take(some), found, near, slack)
         return rows, scores
 
     def by_own_lists(

@@ -193,7 +193,7 @@ def measured(
     if graph is not None:
         costs |= graph_costs(lambda asked, ef: found.by_graph(asked, 10, every, ef), queries)
     if lists is not None:
-        costs |= lists_costs(partial(_read, found, lists), lists, queries, rng)
+        costs |= lists_costs(partial(_read, found, lists), lists, queries)
         costs |= own_cost(found, lists, queries, rng)
     costs |= one_costs(found, probing, queries, rng)
     return out.replaced(costs=rounded(costs), timed=True)
@@ -249,20 +249,19 @@ def one_costs(
         step = _slope(few / _ONES, many / _ONES, high - low)
         return max(few / _ONES - step * low, 1.0), step
 
-    sizes = 256, 8192
-    some = [SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in sizes]
-    scanned = line(*(asked(chosen, prefer="exact") for chosen in some), *sizes)
-    out = {"one_exact": scanned[0], "one_scanned": scanned[1]}
+    few, many = (
+        SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in (256, 8192)
+    )
+    fixed, step = line(asked(few, prefer="exact"), asked(many, prefer="exact"), 256, 8192)
+    out = {"one_exact": fixed, "one_scanned": step}
     if found.graph is not None:
-        beams = 16, 128
-        seen = line(*(asked(everything, prefer="graph", ef=ef) for ef in beams), *beams)
-        out |= {"one_graph": seen[0], "one_candidate": seen[1]}
+        fixed, step = line(asked(everything, prefer="graph", ef=16), asked(everything, prefer="graph", ef=128), 16, 128)
+        out |= {"one_graph": fixed, "one_candidate": step}
     if lists:
-        probes = 4, min(32, lists)
-        read = line(
-            *(asked(everything, prefer="lists", probes=p) for p in probes), *(p * slots / lists for p in probes)
-        )
-        out |= {"one_lists": read[0], "one_tested": read[1]}
+        probes, size = (4, min(32, lists)), slots / lists
+        taken = [asked(everything, prefer="lists", probes=p) for p in probes]
+        fixed, step = line(taken[0], taken[1], probes[0] * size, probes[1] * size)
+        out |= {"one_lists": fixed, "one_tested": step}
     return out
 
 
@@ -277,7 +276,7 @@ def own_cost(found: Candidates, lists: Lists, queries: np.ndarray, rng: np.rando
         allowed = Allowed(None, own, None, own.lengths)
         one = np.ones(len(asked), np.int64)
         taken.append(_microseconds(partial(found.by_own_lists, asked, _ANSWERS, allowed, one, order)) / len(asked))
-    return {"picked": _slope(*taken, sizes[1] - sizes[0])}
+    return {"picked": _slope(taken[0], taken[1], sizes[1] - sizes[0])}
 
 
 def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray) -> dict[str, float]:
@@ -289,20 +288,17 @@ def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray
 
 
 def lists_costs(
-    search: Callable[[np.ndarray, int, SlotSet], object], lists: Lists, queries: np.ndarray, rng: np.random.Generator
+    search: Callable[[np.ndarray, int, SlotSet], object], lists: Lists, queries: np.ndarray
 ) -> dict[str, float]:
-    """`coarse`, `tested` and `scored`; `search` takes queries, lists to probe and the slots allowed."""
-    asked, slots = queries[:64], len(lists)
-    everything = SlotSet(None, slots)
-    tenth = SlotSet(np.sort(rng.choice(slots, slots // 10, replace=False)).astype(np.int32), slots)
-    size, probes = slots / lists.count, (4, min(32, lists.count))
-    whole = [_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes]
-    part = [_microseconds(partial(search, asked, p, tenth)) / len(asked) for p in probes]
-    step = size * max(probes[1] - probes[0], 1)
-    both, filtered = _slope(whole[0], whole[1], step), _slope(part[0], part[1], step)
-    scored = max((both - filtered) / 0.9, 1e-4)
-    tested = max(both - scored, 1e-4)
-    return {"scored": scored, "tested": tested, "coarse": max(whole[0] - both * size * probes[0], 1.0)}
+    """`coarse` and `tested`; `search` takes queries, lists to probe and the slots allowed.
+
+    A slot that passes a filter costs no more than one that does not: codes are compared many at a time.
+    """
+    asked, everything = queries[:64], SlotSet(None, len(lists))
+    size, probes = len(lists) / lists.count, (4, min(32, lists.count))
+    few, many = (_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes)
+    tested = _slope(few, many, size * max(probes[1] - probes[0], 1))
+    return {"tested": tested, "scored": 0.0, "coarse": max(few - tested * size * probes[0], 1.0)}
 
 
 def rounded(costs: dict[str, float]) -> Costs:

@@ -128,7 +128,8 @@ def plan(
         harder = np.clip(probes / np.maximum(usual, 1), 1.0, _HARDER)
         ef = np.where(probes > 0, np.minimum(np.ceil(ef * harder), ways.slots), ef).astype(np.int64)
     tested = probes * (ways.slots / max(ways.lists, 1))
-    listed = costs.lists(tested, tested * share, batch)
+    wanted = ways.calibration.length * max(k, 10)
+    listed = costs.lists(tested, tested * share, batch, wanted)
     cost = np.stack(
         [
             exact,
@@ -162,10 +163,11 @@ def plan_alone(
     if probes is not None and ways.ef is None and tried > 0:
         ef = min(math.ceil(ef * min(max(tried / max(usual, 1), 1.0), _HARDER)), ways.slots)
     costs, tested = ways.calibration.costs, tried * (ways.slots / max(ways.lists, 1))
+    wanted = ways.calibration.length * max(k, 10)
     cost = [
         float(costs.exact(survivors, 1)),
         float(costs.graph(ef, 1)) if ef > 0 else math.inf,
-        float(costs.lists(tested, tested * share, 1)) if tried > 0 else math.inf,
+        float(costs.lists(tested, tested * share, 1, wanted)) if tried > 0 else math.inf,
     ]
     if ways.prefer != "auto":
         kind = KINDS.index(ways.prefer) if cost[KINDS.index(ways.prefer)] < math.inf else 0
