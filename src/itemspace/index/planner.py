@@ -128,13 +128,14 @@ def plan(
         harder = np.clip(probes / np.maximum(usual, 1), 1.0, _HARDER)
         ef = np.where(probes > 0, np.minimum(np.ceil(ef * harder), ways.slots), ef).astype(np.int64)
     tested = probes * (ways.slots / max(ways.lists, 1))
-    wanted = ways.calibration.length * max(k, 10)
-    listed = costs.lists(tested, tested * share, batch, wanted)
+    # From afar many lists are read, and they hold survivors as lists do everywhere.
+    wanted, scored = ways.calibration.length * max(k, 10), tested * np.maximum(share, everywhere)
+    listed = costs.lists(tested, scored, batch, wanted)
     cost = np.stack(
         [
             exact,
             np.where(ef > 0, costs.graph(ef, batch), np.inf),
-            np.where(probes > 0, costs.own(survivors, tested * share) if own else listed, np.inf),
+            np.where(probes > 0, costs.own(survivors, scored) if own else listed, np.inf),
         ]
     )
     judged = cost.copy()
@@ -167,7 +168,7 @@ def plan_alone(
     cost = [
         float(costs.exact(survivors, 1)),
         float(costs.graph(ef, 1)) if ef > 0 else math.inf,
-        float(costs.lists(tested, tested * share, 1, wanted)) if tried > 0 else math.inf,
+        float(costs.lists(tested, tested * max(share, everywhere), 1, wanted)) if tried > 0 else math.inf,
     ]
     if ways.prefer != "auto":
         kind = KINDS.index(ways.prefer) if cost[KINDS.index(ways.prefer)] < math.inf else 0
