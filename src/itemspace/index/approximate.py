@@ -20,7 +20,6 @@ from itemspace.index import measuring
 from itemspace.index.calibration import Calibration
 from itemspace.index.candidates import Candidates
 from itemspace.index.engines.lists import Codes, Lists, lists_for
-from itemspace.index.filling import add, fill
 from itemspace.index.flat import check_k
 from itemspace.index.graph import Graph
 from itemspace.index.persist import read_header, space_from, write_header
@@ -107,7 +106,7 @@ class ApproximateIndex(TableIndex):
             held = held[:0]
         rest = np.ones(table.rows.slots, bool)
         rest[held] = False
-        fill(table, self._graph, self._lists, np.flatnonzero(rest))
+        self._add(np.flatnonzero(rest))
         self._calibration = self._measured(held) if len(held) else Calibration()
         self._add(held)
 
@@ -122,7 +121,12 @@ class ApproximateIndex(TableIndex):
         return lists
 
     def _add(self, slots: np.ndarray) -> None:
-        add(self.table, (self._graph, self._lists), slots)
+        for start in range(0, len(slots), 65_536):
+            part = slots[start : start + 65_536]
+            vectors = self.table.take(part)
+            for engine in (self._graph, self._lists):
+                if engine is not None:
+                    engine.add(part, vectors)
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
@@ -164,7 +168,7 @@ class ApproximateIndex(TableIndex):
 
     @property
     def _aimed(self) -> Calibration:
-        """What was measured, with the short list that the recall asked for needs; worked out once for each."""
+        """What was measured, with the short list that the recall asked for needs."""
         measured, target = self._calibration, self._target
         if self._for_recall is None or self._for_recall[0] is not measured or self._for_recall[1] != target:
             size = self.table.rows.slots / max(self._lists.count if self._lists else 1, 1)
