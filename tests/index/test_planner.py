@@ -1,6 +1,7 @@
 """Exact, graph or lists: the cheapest way that reaches the recall, worked out from known curves and costs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,12 +64,20 @@ def test_few_survivors_are_scanned_some_are_sought_in_lists_and_many_in_the_grap
 
 
 def test_a_batch_shares_what_an_exact_scan_reads():
-    survivors = np.array([8000])
-    alone, together = (MEASURED.costs.exact(survivors, batch)[0] for batch in (1, 1000))
-    assert alone == pytest.approx(805.0)
-    assert together == pytest.approx(80.72)
-    assert kinds([8000], batch=1) == ["lists"]
-    assert kinds([8000], batch=1000) == ["exact"]
+    survivors, costs = np.array([4000]), replace(MEASURED.costs, together=0.004)
+    alone, together = (costs.exact(survivors, batch)[0] for batch in (1, 1000))
+    assert alone == pytest.approx(405.0)
+    assert together == pytest.approx(16.384)
+    ways = replace(BOTH, calibration=MEASURED.replaced(costs=costs))
+    assert kinds([4000], batch=1, ways=ways) == ["lists"]
+    assert kinds([4000], batch=1000, ways=ways) == ["exact"]
+
+
+def test_few_slots_of_the_lists_are_scored_and_many_told_apart_by_codes():
+    costs = MEASURED.costs
+    assert costs.picks(10_000, 100, 50) and not costs.picks(10_000, 3000, 50)  # noqa: PT018
+    assert costs.lists(10_000, 100, 64, 50) == pytest.approx(20 + 0.1 * 50)
+    assert costs.lists(10_000, 3000, 64, 50) == pytest.approx(20 + 100 + 90)
 
 
 @given(
@@ -146,6 +155,39 @@ def test_a_calibration_reads_back_what_it_writes():
     again = Calibration.from_json(json.loads(json.dumps(MEASURED.to_json())))
     assert again.to_json() == MEASURED.to_json()
     assert Calibration.from_json(None).to_json() == Calibration().to_json()
+
+
+def test_the_margin_follows_how_unlike_queries_are():
+    rng = np.random.default_rng(0)
+    all_or_none = np.where(rng.random((400, 1)) < 0.05, 9, 1) * np.ones((1, 10), np.int64)
+    alike = np.where(rng.random((400, 10)) < 0.05, 9, 1)
+    curves = [Curve.of_ranks(np.array([1, 9]), needed) for needed in (all_or_none, alike)]
+    assert curves[0].spread == pytest.approx(1.0, abs=0.01)
+    assert curves[1].spread == pytest.approx(10**-0.5, abs=0.05)
+    assert (
+        Curve.of_ranks(np.array([1]), np.ones((400, 10), np.int64)).spread
+        == Curve.from_json({"efforts": [1], "edges": [0, 1], "found": [[1.0]], "queries": 9}).spread
+    )
+
+
+def test_codes_may_lose_what_is_cheaper_to_read_than_to_score():
+    lengths = ((2.0, 0.97, 0.98), (5.0, 0.99, 0.99), (15.0, 0.999, 1.0))
+    curve = Curve(np.array([1, 2, 4]), np.arange(11), np.array([[0.96] * 10, [0.98] * 10, [1.0] * 10]), 10_000)
+    cheap, dear = (Calibration(lists=curve, costs=Costs(alone=a, tested=0.001), lengths=lengths) for a in (1e-4, 10.0))
+    assert [one.aimed(0.95, 100).length for one in (cheap, dear)] == [15.0, 2.0]
+    assert dear.aimed(0.98, 100).kept == 0.99
+    assert dear.aimed(0.9995, 100).length == cheap.longest == 15.0
+    assert Calibration(lists=curve).aimed(0.95, 100).length == Calibration().length
+
+
+def test_slots_of_ones_own_are_looked_up_or_all_scored():
+    survivors = np.array([20, 5000, 200_000])
+    alone = plan(BOTH, survivors, 10, batch=1, own=True)
+    assert [KINDS[kind] for kind in alone.kind][::2] == ["exact", "graph"]
+    listed = Ways(slots=N, graph=False, lists=1000, recall=0.9, calibration=MEASURED)
+    assert [KINDS[kind] for kind in plan(listed, survivors, 10, batch=1, own=True).kind] == ["exact", "lists", "lists"]
+    costs = MEASURED.costs
+    assert costs.own(2000, 100) - costs.own(1000, 100) == pytest.approx(1000 * costs.picked)
 
 
 def test_the_estimate_of_a_graph_search_is_within_twice_what_the_engine_counts():

@@ -61,6 +61,8 @@ class ApproximateIndex(TableIndex):
     _seed: int = 0
     _warned: bool = False
     _probing: Probing | None = None
+    _held_ways: tuple[tuple[Any, ...], Ways, Candidates] | None = None
+    _for_recall: tuple[Calibration, float, Calibration] | None = None
 
     @property
     def _target(self) -> float:
@@ -128,8 +130,7 @@ class ApproximateIndex(TableIndex):
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
-        rng = derive(self._seed, "timing") if timed else None
-        return measuring.measured(self.table, self._graph, self._lists, held, rng)
+        return measuring.measured(self.table, self._graph, self._lists, held, self._target, self._seed, timed)
 
     # Searching.
 
@@ -140,7 +141,7 @@ class ApproximateIndex(TableIndex):
         allowed = Allowed.of(table.rows, within, len(values))
         if len(values) == 1 and allowed.exclude is None:
             chosen = allowed.only(table.rows.slots)
-            alone = answer(values, k, chosen, self._ways(), self._candidates, self._sighted)
+            alone = answer(values, k, chosen, *self._planning, self._sighted)
             if alone is not None:
                 return _one_hit(*alone, k, len(chosen))
         rows = np.full((len(values), k), -1, np.int32)
@@ -156,8 +157,23 @@ class ApproximateIndex(TableIndex):
         return Hits(rows, scores, total=allowed.counts, explanation=told.tolist())
 
     @property
-    def _candidates(self) -> Candidates:
-        return Candidates(self.table, self._graph, self._lists, self._calibration)
+    def _planning(self) -> tuple[Ways, Candidates]:
+        """What it can do now, the same objects while nothing changes: plans are remembered by them."""
+        now = (self.config, self._graph, self._lists, self._calibration, self._table)
+        held, slots = self._held_ways, self.table.rows.slots
+        if held is None or held[1].slots != slots or any(a is not b for a, b in zip(held[0], now, strict=True)):
+            found = Candidates(self.table, self._graph, self._lists, self._aimed)
+            self._held_ways = held = (now, self._ways(), found)
+        return held[1], held[2]
+
+    @property
+    def _aimed(self) -> Calibration:
+        """What was measured, with the short list that the recall asked for needs."""
+        measured, target = self._calibration, self._target
+        if self._for_recall is None or self._for_recall[0] is not measured or self._for_recall[1] != target:
+            size = self.table.rows.slots / max(self._lists.count if self._lists else 1, 1)
+            self._for_recall = (measured, target, measured.aimed(target, size) if measured.timed else measured)
+        return self._for_recall[2]
 
     @property
     def _sighted(self) -> Probing | None:
@@ -174,18 +190,28 @@ class ApproximateIndex(TableIndex):
         """Rows, scores and what was done, for queries with about `skip` exclusions each, in a batch of `batch`."""
         rows = np.full((len(values), k), -1, np.int32)
         scores = np.full((len(values), k), -np.inf, np.float32)
-        planned, sight = self._planned(values, k, allowed, skip, batch if allowed.include is None else 1)
-        told, found = planned.told(), self._candidates
+        own = allowed.include is not None
+        planned, sight = self._planned(values, k, allowed, skip, 1 if own else batch)
+        told, found = planned.told(), self._planning[1]
         for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
             at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
             rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
         lists = planned.members("lists")
+        if sight is not None and self.config.plan == "auto":
+            # A filter that starves the graph of some queries: lists know where the survivors are.
+            starved = (planned.kind == 1) & ((rows >= 0).sum(1) < np.minimum(k, allowed.counts))
+            told[starved] += "; starved, lists instead"
+            lists = np.flatnonzero(starved | (planned.kind == 2))
+        if own and sight is not None and len(lists):
+            own_part = (allowed.take(lists), sight.probes[lists], sight.order[lists])
+            rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *own_part)
+            lists = lists[:0]
         for against in (False, True) if sight is not None and len(lists) else ():
             assert sight is not None
             at = lists[sight.against[lists] == against]
             if len(at) == 0:
                 continue
-            part = (planned.effort[at], sight.order[at], sight.near[at])
+            part = (sight.probes[at], sight.order[at], sight.near[at])
             rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip, against)
         self._complete(values, k, allowed, planned, (rows, scores), told)
         return rows, scores, told
@@ -194,13 +220,14 @@ class ApproximateIndex(TableIndex):
         self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
     ) -> tuple[Plan, Sight | None]:
         """The plan, and what the queries see of the lists where it needs them."""
-        ways, probing = self._ways(), self._sighted
-        planned = plan(ways, allowed.counts, k, batch=batch, skip=skip)
+        (ways, _), probing = self._planning, self._sighted
+        own = allowed.include is not None
+        planned = plan(ways, allowed.counts, k, batch=batch, skip=skip, own=own)
         if probing is None or ways.prefer == "exact":
             return planned, None
         if not allowed.counts.any():
             return plan(replace(ways, prefer="exact"), allowed.counts, k, batch=batch, skip=skip), None
-        if allowed.include is not None or allowed.slots is None:
+        if own or allowed.slots is None:
             if not (planned.kind == 2).any():
                 return planned, None
         else:
@@ -208,10 +235,10 @@ class ApproximateIndex(TableIndex):
             if not ((planned.kind > 0) | (best.kind > 0)).any():
                 return planned, None
         assert allowed.chosen is not None
-        part = allowed.counts / max(len(allowed.chosen), 1) if allowed.include is not None else None
+        part = allowed.counts / max(len(allowed.chosen), 1) if own else None
         sight = probing.sight(values, allowed.chosen, ways, k, skip, part)
-        share = None if allowed.include is not None else sight.share
-        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes), sight
+        share = None if own else sight.share
+        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes, own=own), sight
 
     def _complete(
         self,

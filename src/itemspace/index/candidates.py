@@ -9,16 +9,15 @@ import numpy as np
 from itemspace.index.calibration import Calibration
 from itemspace.index.engines.lists import Lists
 from itemspace.index.graph import Graph
-from itemspace.index.rows import Allowed
+from itemspace.index.rows import Allowed, SlotSet
 from itemspace.index.table import VectorTable
 
 _ANSWERS = 10
 """The short list of a search for fewer answers is as long as for this many: it was measured with them."""
-_AFAR = 2.0
-"""How many times longer the short list is for a query that the filter goes against: with text embeddings and a filter
-for the far half, .976 of the answers were found where .963 were with the usual one."""
 _PAIRS = 1024
 """Candidates whose vectors are brought together at once."""
+_PICKED = 1 << 18
+"""Slots of queries' own that are looked up at once."""
 CROWD = 4096
 """Candidates asked for at most when those at the end are as near as the k-th: equal vectors, which ties must order."""
 
@@ -65,19 +64,96 @@ class Candidates:
         order, near = order[:, : int(probes.max())], near[:, : int(probes.max())]
         read = np.arange(order.shape[1])[None, :] < probes[:, None]
         wanted = self.length(k + spare, against)
+        picks = self.picks(chosen, order, read, wanted)
+        if picks.any():
+            rows, scores = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
+            some, rest = np.flatnonzero(picks), np.flatnonzero(~picks)
+            rows[some], scores[some] = self._by_members(queries[some], k, allowed.take(some), read[some], order[some])
+            if len(rest):
+                part = (allowed.take(rest), probes[rest], order[rest], near[rest])
+                rows[rest], scores[rest] = self.by_lists(queries[rest], k, *part, spare, against)
+            return rows, scores
         slots, distances = lists.search(queries, wanted, np.where(read, order, -1), near, chosen)
         near_exact = self.distances(queries, slots)
-        rows, scores = self.ranked(queries, k, allowed, slots, near_exact, self.rounding(queries, near_exact))
+        # They are chosen ones already.
+        limits = Allowed(None, None, None, allowed.counts) if allowed.exclude is None else allowed
+        rows, scores = self.ranked(queries, k, limits, slots, near_exact, self.rounding(queries, near_exact))
         crowded = crowded_queries(slots, distances, k)
         if len(crowded) and wanted < min(CROWD, len(lists)):
             part = (allowed.take(crowded), probes[crowded], order[crowded], near[crowded])
             rows[crowded], scores[crowded] = self.by_lists(queries[crowded], k, *part, 4 * wanted, against)
         return rows, scores
 
+    def picks(self, chosen: SlotSet, order: np.ndarray, read: np.ndarray, wanted: int) -> np.ndarray:
+        """Which queries are answered sooner by all chosen slots of the lists they read than by codes, bool [q]."""
+        lists = self.lists
+        assert lists is not None
+        if chosen.slots is None:
+            return np.zeros(len(order), bool)
+        scored = np.where(read, lists.survivors(chosen)[order], 0).sum(1)
+        tested = np.where(read, lists.sizes[order], 0).sum(1)
+        return np.asarray(self.calibration.costs.picks(tested, scored, wanted))
+
+    def _by_members(
+        self, queries: np.ndarray, k: int, allowed: Allowed, read: np.ndarray, order: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """By all chosen slots of the lists [q, p] that are read, some queries at a time."""
+        lists, chosen = self.lists, allowed.chosen
+        assert lists is not None
+        assert chosen is not None
+        slots, ends = lists.members(chosen)
+        counts = np.where(read, np.diff(ends)[order], 0)
+        rows, scores = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
+        limits = Allowed(None, None, None, allowed.counts) if allowed.exclude is None else allowed
+        step = max(_PICKED // max(int(counts.sum(1).max(initial=0)), 1), 1)
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            some = np.arange(len(queries))[part]
+            length = counts[part].reshape(-1)
+            within = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
+            group = np.repeat(np.repeat(np.arange(len(some)), order.shape[1]), length)
+            found = _aligned(group, slots[np.repeat(ends[order[part].reshape(-1)], length) + within], len(some))
+            near = self.distances(queries[part], found)
+            slack = self.rounding(queries[part], near)
+            rows[part], scores[part] = self.ranked(queries[part], k, limits.take(some), found, near, slack)
+        return rows, scores
+
+    def by_own_lists(
+        self, queries: np.ndarray, k: int, allowed: Allowed, probes: np.ndarray, order: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where every query has slots of its own: those of them that its lists hold, without codes, scored as they are.
+
+        What one query may be answered with helps no other, so nothing is made of it: its slots are looked up once.
+        """
+        own, lists = allowed.include, self.lists
+        assert own is not None
+        assert lists is not None
+        rows = np.full((len(queries), k), -1, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        order = order[:, : int(probes.max())]
+        ends = own.offsets
+        # As many queries at a time as have so many slots together.
+        block = np.maximum(ends[1:] - 1, 0) // _PICKED
+        starts = np.flatnonzero(np.diff(block, prepend=-1))
+        for start, stop in zip(starts, np.append(starts[1:], len(queries)), strict=True):
+            part, count = slice(start, stop), stop - start
+            read = np.zeros((count, lists.count), bool)
+            np.put_along_axis(read, order[part], np.arange(order.shape[1]) < probes[part, None], 1)
+            slots = allowed.at(own.values[ends[start] : ends[stop]])
+            row = np.repeat(np.arange(count, dtype=np.int32) * lists.count, np.diff(ends[start : stop + 1]))
+            picked = np.flatnonzero(read.reshape(-1).take(row + lists.list_of[slots]))
+            found = _aligned(row[picked] // lists.count, slots[picked], count)
+            near = self.distances(queries[part], found)
+            free = Allowed(None, None, None, allowed.counts[part])
+            rows[part], scores[part] = self.ranked(
+                queries[part], k, free, found, near, self.rounding(queries[part], near)
+            )
+        return rows, scores
+
     def length(self, k: int, against: bool) -> int:
         """Candidates that the lists' codes are asked for; more from afar, where answers are about equally near."""
         assert self.lists is not None
-        length = self.calibration.length * (_AFAR if against else 1.0)
+        length = self.calibration.longest * self.calibration.longer if against else self.calibration.length
         return min(int(np.ceil(length * max(k, _ANSWERS))), len(self.lists))
 
     def ranked(
@@ -128,6 +204,14 @@ class Candidates:
         if space.metric == "cosine":
             return np.full(len(queries), ulps)
         return ulps * np.sqrt(np.einsum("qd,qd->q", queries, queries)) * self.table.longest
+
+
+def _aligned(group: np.ndarray, slots: np.ndarray, queries: int) -> np.ndarray:
+    """int64 [queries, most]: the `slots` [m] of every group, which come group by group; -1 beyond."""
+    counts = np.bincount(group, minlength=queries)
+    out = np.full((queries, max(int(counts.max(initial=0)), 1)), -1, np.int64)
+    out[group, np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)] = slots
+    return out
 
 
 def crowded_queries(slots: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:

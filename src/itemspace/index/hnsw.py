@@ -66,7 +66,7 @@ class HNSWIndex(ApproximateIndex):
             graph=self._graph is not None,
             lists=0 if self._lists is None else self._lists.count,
             recall=self._target,
-            calibration=self._calibration,
+            calibration=self._aimed,
             ef=self.config.ef,
             prefer=self.config.plan,
         )

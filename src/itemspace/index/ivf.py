@@ -57,7 +57,7 @@ class IVFIndex(ApproximateIndex):
             graph=False,
             lists=0 if self._lists is None else self._lists.count,
             recall=self._target,
-            calibration=self._calibration,
+            calibration=self._aimed,
             probes=self.config.probes,
             prefer=self.config.plan,
         )

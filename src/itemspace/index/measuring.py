@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itemspace.core.ragged import Ragged
+from itemspace.core.seeding import derive
+from itemspace.index.afar import afar
 from itemspace.index.calibration import DEEPEST, SAMPLE, Calibration, Costs, Curve
 from itemspace.index.candidates import Candidates
 from itemspace.index.graph import Graph
+from itemspace.index.planner import Ways
+from itemspace.index.probing import Probing
 from itemspace.index.rows import Allowed, SlotSet
+from itemspace.index.single import answer
 
 if TYPE_CHECKING:
     from itemspace.index.engines.lists import Lists
     from itemspace.index.table import VectorTable
 
 _BLOCK = 32_768
-_EFFORTS = np.array([10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024])
+_EFFORTS = np.array(
+    [10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024]
+)
 _ANSWERS = 10
 _LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
+_READ = 0.97
+"""The recall of the lists at which the codes are measured."""
+_AGAINST, _LONGER = (4.0, 2.0), (2.0, 1.0)
+"""How many times more lists, and a longer short list, a query reads at least that a filter goes against: of a small index,
+where that costs nothing, and of one whose costs are measured."""
+_TOPICS = 32
+"""Things that queries may be about, to see how much harder some are."""
+_ONES = 24
+"""Queries asked one at a time."""
 _LEAST = 512
 """Fewer vectors than this are not worth holding any out."""
 
@@ -35,18 +53,13 @@ def held_out(slots: int, rng: np.random.Generator) -> np.ndarray:
 
 def nearest(table: VectorTable, queries: np.ndarray, without: np.ndarray) -> np.ndarray:
     """The slots nearest to each query by rank, int64 [q, r], r at most `DEEPEST`; those of `without` left out."""
-    metric, slots = table.space.metric, table.rows.slots
+    slots = table.rows.slots
     deepest = min(DEEPEST, slots - len(without))
     best = np.full((len(queries), 0), -np.inf, np.float32)
     at = np.zeros((len(queries), 0), np.int64)
     for start in range(0, slots, _BLOCK):
         stop = min(start + _BLOCK, slots)
-        scores = queries @ np.asarray(table.block(start, stop), np.float32).T
-        norms = table.norms(slice(start, stop))
-        if metric == "euclidean":
-            scores -= 0.5 * norms * norms
-        elif metric == "cosine" and not table.space.normalized:
-            scores /= np.maximum(norms, 1e-30)
+        scores = table.nearness(queries, start, stop)
         scores[:, without[(without >= start) & (without < stop)] - start] = -np.inf
         best = np.concatenate([best, scores], axis=1)
         at = np.concatenate([at, np.broadcast_to(np.arange(start, stop), scores.shape)], axis=1)
@@ -54,6 +67,13 @@ def nearest(table: VectorTable, queries: np.ndarray, without: np.ndarray) -> np.
             keep = np.argpartition(-best, deepest - 1, axis=1)[:, :deepest]
             best, at = np.take_along_axis(best, keep, 1), np.take_along_axis(at, keep, 1)
     return np.take_along_axis(at, np.argsort(-best, axis=1, kind="stable"), 1)
+
+
+def alike(queries: np.ndarray) -> np.ndarray:
+    """Parts of the queries [t, m]: for some of them the quarter of all that is nearest to it."""
+    topics = queries[:: max(len(queries) // _TOPICS, 1)]
+    distances = np.einsum("qd,qd->q", queries, queries) - 2.0 * topics @ queries.T
+    return np.argsort(distances, axis=1, kind="stable")[:, : max(len(queries) // 4, 1)]
 
 
 def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
@@ -66,56 +86,116 @@ def graph_curve(graph: Graph, queries: np.ndarray, truth: np.ndarray) -> Curve:
         found, _ = graph.search(queries, effort)
         hit = np.isin(truth + offset, np.where(found >= 0, found + offset, -1))
         needed[hit] = effort
-    return Curve.of_ranks(efforts, needed)
+    return Curve.of_ranks(efforts, needed, alike(queries))
 
 
-def lists_curve(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> Curve:
-    """What every number of probed lists holds."""
-    order, _ = lists.order(queries, lists.count)
-    position = np.empty_like(order)
-    np.put_along_axis(position, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
-    needed = np.take_along_axis(position, lists.homes(truth), 1) + 1
-    grid = np.unique(np.round(np.geomspace(1, lists.count, 4 * int(np.log2(lists.count)) + 1)).astype(np.int64))
-    return Curve.of_ranks(grid, needed)
+def lists_curve(probing: Probing, queries: np.ndarray, truth: np.ndarray) -> Curve:
+    """What the lists hold that queries read where so many are planned: more for some of them, fewer for others."""
+    lists = probing.lists
+    order, near = _nearest_first(lists, queries)
+    position = np.empty(order.shape, np.int64)
+    np.put_along_axis(position, order, np.arange(lists.count)[None, :], 1)
+    at = np.take_along_axis(position, lists.homes(truth), 1)
+    needed = np.full(at.shape, np.iinfo(np.int64).max)
+    grid = np.unique(np.round(np.geomspace(1, lists.count, 8 * int(np.log2(lists.count)) + 1)).astype(np.int64))
+    for planned in grid[::-1].tolist():
+        needed[at < _reads(probing, queries, near, planned)[:, None]] = planned
+    return Curve.of_ranks(grid, needed, alike(queries))
 
 
-def short_list(lists: Lists, queries: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """How many candidates per answer the codes need, and the share of the answers in what is read that they then keep.
+def _nearest_first(lists: Lists, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    near = lists.nearness(queries)
+    order = np.argsort(-near, axis=1, kind="stable")
+    return order, np.take_along_axis(near, order, 1)
 
-    The least of a few lengths that keeps 99.5%, or the longest.
+
+def _reads(probing: Probing, queries: np.ndarray, near: np.ndarray, planned: int) -> np.ndarray:
+    each = np.full(len(queries), planned)
+    return probing.reads(queries, near, probing.lists.count, each, np.ones(len(queries)))
+
+
+def short_lists(
+    probing: Probing, queries: np.ndarray, truth: np.ndarray, curve: Curve, timed: bool, rng: np.random.Generator
+) -> tuple[tuple[float, float, float], ...]:
+    """Candidates per answer that the codes are asked for, and the share of the answers in what is read that they keep,
+    without a filter and under one that a tenth of the slots passes.
+
+    From the shortest to the first that keeps 99.5%, or the longest. A small index may double before it is measured again,
+    and loses no time with codes that are asked for more: it reads a quarter of its lists here.
     """
-    order, near = lists.order(queries, max(lists.count // 4, 1))
-    everything = SlotSet(None, len(lists))
-    read = (order[:, None, :] == lists.homes(truth[:, :_ANSWERS])[:, :, None]).any(2)
-    offset = np.arange(len(queries))[:, None] * (len(lists) + len(queries) + int(truth.max()))
-    wanted = (truth[:, :_ANSWERS] + offset)[read]
-    kept = 1.0
+    slots, wide = probing.table.rows.slots, max(probing.lists.count // 4, 1)
+    tenth = np.sort(rng.choice(slots, max(slots // 10, 1), replace=False)).astype(np.int32)
+    planned = curve.effort(_ANSWERS, np.array([1.0, 0.1]), _READ)[0]
+    both = [
+        _kept(probing, queries, truth, SlotSet(chosen, slots), int(probes) if timed and probes > 0 else wide)
+        for chosen, probes in zip((None, tenth), planned, strict=True)
+    ]
+    enough = next((i for i, kept in enumerate(both[0]) if kept >= 0.995), len(_LENGTHS) - 1)
+    return tuple(zip(_LENGTHS, *both, strict=True))[: enough + 1]
+
+
+def _kept(probing: Probing, queries: np.ndarray, truth: np.ndarray, chosen: SlotSet, planned: int) -> list[float]:
+    """What every length keeps of the ten best chosen."""
+    lists = probing.lists
+    order, near = _nearest_first(lists, queries)
+    reads = _reads(probing, queries, near, planned)
+    order, near = order[:, : int(reads.max())], near[:, : int(reads.max())]
+    order = np.where(np.arange(order.shape[1]) < reads[:, None], order, -1)
+    allowed = chosen.mask[truth] if chosen.slots is not None else np.ones(truth.shape, bool)
+    allowed &= np.cumsum(allowed, axis=1) <= _ANSWERS
+    query, rank = np.nonzero(allowed)
+    slot = truth[query, rank]
+    read = (order[query] == lists.homes(slot)[:, None]).any(1)
+    offset = len(lists) + len(queries) + int(truth.max(initial=0))
+    wanted = (slot + query * offset)[read]
+    out = []
     for length in _LENGTHS:
-        found, _ = lists.search(queries, min(int(length * _ANSWERS), len(lists)), order, near, everything)
-        kept = float(np.isin(wanted, np.where(found >= 0, found + offset, -1)).mean()) if len(wanted) else 1.0
-        if kept >= 0.995:
+        found, _ = lists.search(
+            queries, min(int(length * _ANSWERS), len(lists)), order, lists.distances(queries, near), chosen
+        )
+        pairs = np.where(found >= 0, found + np.arange(len(queries))[:, None] * offset, -1)
+        out.append(round(float(np.isin(wanted, pairs).mean()), 4) if len(wanted) else 1.0)
+        if out[-1] >= 0.999:
             break
-    return length, kept
+    return out + out[-1:] * (len(_LENGTHS) - len(out))
 
 
 def measured(
-    table: VectorTable, graph: Graph | None, lists: Lists | None, held: np.ndarray, rng: np.random.Generator | None
+    table: VectorTable,
+    graph: Graph | None,
+    lists: Lists | None,
+    held: np.ndarray,
+    recall: float,
+    seed: int,
+    timed: bool,
 ) -> Calibration:
-    """What the engines find of the slots `held` out of them, and, with `rng`, what every way costs here."""
+    """What the engines find of the slots `held` out of them, and, where `timed`, what every way costs here.
+
+    recall: what searches will aim at.
+    """
     queries = np.ascontiguousarray(table.take(held), np.float32)
     truth = nearest(table, queries, held)
     out = Calibration(None if graph is None else graph_curve(graph, queries, truth))
-    if lists is not None:
-        length, kept = short_list(lists, queries, truth)
-        out = out.replaced(lists=lists_curve(lists, queries, truth), length=length, kept=kept)
-    if rng is None:
+    probing = None if lists is None else Probing(lists, table)
+    if probing is not None:
+        curve = lists_curve(probing, queries, truth)
+        lengths = short_lists(probing, queries, truth, curve, timed, derive(seed, "tenth"))
+        longest = dict(zip(("length", "kept", "kept_tenth"), lengths[-1], strict=True))
+        out = out.replaced(lists=curve, lengths=lengths, **longest)
+        ways = Ways(table.rows.slots, False, probing.lists.count, recall, out)
+        more, longer = afar(probing, ways, queries, held, derive(seed, "afar"))
+        out = out.replaced(against=max(more, _AGAINST[timed]), longer=max(longer, _LONGER[timed]))
+    if not timed:
         return out
+    rng = derive(seed, "timing")
     found, costs = Candidates(table, graph, lists, out), exact_costs(table, queries, rng)
     every = Allowed(None, None, None, np.full(64, table.rows.slots), SlotSet(None, table.rows.slots))
     if graph is not None:
         costs |= graph_costs(lambda asked, ef: found.by_graph(asked, 10, every, ef), queries)
     if lists is not None:
-        costs |= lists_costs(partial(_read, found, lists), lists, queries, rng)
+        costs |= lists_costs(partial(_read, found, lists), lists, queries)
+        costs |= own_cost(found, lists, queries, rng)
+    costs |= one_costs(found, probing, queries, rng)
     return out.replaced(costs=rounded(costs), timed=True)
 
 
@@ -153,6 +233,52 @@ def exact_costs(table: VectorTable, queries: np.ndarray, rng: np.random.Generato
     return {"alone": max(alone, together), "together": together}
 
 
+def one_costs(
+    found: Candidates, probing: Probing | None, queries: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """The `one_` costs: queries answered one at a time, every way, with little and with much effort."""
+    slots, lists = found.table.rows.slots, 0 if found.lists is None else found.lists.count
+    ways = Ways(slots, found.graph is not None, lists, 0.95, found.calibration)
+    everything = SlotSet(None, slots)
+
+    def asked(chosen: SlotSet, **fixed: Any) -> float:
+        some = replace(ways, **fixed)
+        return _microseconds(lambda: [answer(q[None], _ANSWERS, chosen, some, found, probing) for q in queries[:_ONES]])
+
+    def line(few: float, many: float, low: float, high: float) -> tuple[float, float]:
+        step = _slope(few / _ONES, many / _ONES, high - low)
+        return max(few / _ONES - step * low, 1.0), step
+
+    few, many = (
+        SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in (256, 8192)
+    )
+    fixed, step = line(asked(few, prefer="exact"), asked(many, prefer="exact"), 256, 8192)
+    out = {"one_exact": fixed, "one_scanned": step}
+    if found.graph is not None:
+        fixed, step = line(asked(everything, prefer="graph", ef=16), asked(everything, prefer="graph", ef=128), 16, 128)
+        out |= {"one_graph": fixed, "one_candidate": step}
+    if lists:
+        probes, size = (4, min(32, lists)), slots / lists
+        taken = [asked(everything, prefer="lists", probes=p) for p in probes]
+        fixed, step = line(taken[0], taken[1], probes[0] * size, probes[1] * size)
+        out |= {"one_lists": fixed, "one_tested": step}
+    return out
+
+
+def own_cost(found: Candidates, lists: Lists, queries: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """`picked`: queries with slots of their own, few and many, of which one list is read."""
+    asked, slots, sizes = queries[:32], found.table.rows.slots, (1024, 16_384)
+    order, _ = lists.order(asked, 1)
+    taken = []
+    for size in sizes:
+        mine = np.sort(rng.choice(slots, size, replace=False)).astype(np.int32)
+        own = Ragged(np.tile(mine, len(asked)), np.arange(len(asked) + 1) * size)
+        allowed = Allowed(None, own, None, own.lengths)
+        one = np.ones(len(asked), np.int64)
+        taken.append(_microseconds(partial(found.by_own_lists, asked, _ANSWERS, allowed, one, order)) / len(asked))
+    return {"picked": _slope(taken[0], taken[1], sizes[1] - sizes[0])}
+
+
 def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray) -> dict[str, float]:
     """`fixed` and `candidate`; `search` takes queries and candidates, and ranks what it finds."""
     asked = queries[:64]
@@ -162,20 +288,17 @@ def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray
 
 
 def lists_costs(
-    search: Callable[[np.ndarray, int, SlotSet], object], lists: Lists, queries: np.ndarray, rng: np.random.Generator
+    search: Callable[[np.ndarray, int, SlotSet], object], lists: Lists, queries: np.ndarray
 ) -> dict[str, float]:
-    """`coarse`, `tested` and `scored`; `search` takes queries, lists to probe and the slots allowed."""
-    asked, slots = queries[:64], len(lists)
-    everything = SlotSet(None, slots)
-    tenth = SlotSet(np.sort(rng.choice(slots, slots // 10, replace=False)).astype(np.int32), slots)
-    size, probes = slots / lists.count, (4, min(32, lists.count))
-    whole = [_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes]
-    part = [_microseconds(partial(search, asked, p, tenth)) / len(asked) for p in probes]
-    step = size * max(probes[1] - probes[0], 1)
-    both, filtered = _slope(whole[0], whole[1], step), _slope(part[0], part[1], step)
-    scored = max((both - filtered) / 0.9, 1e-4)
-    tested = max(both - scored, 1e-4)
-    return {"scored": scored, "tested": tested, "coarse": max(whole[0] - both * size * probes[0], 1.0)}
+    """`coarse` and `tested`; `search` takes queries, lists to probe and the slots allowed.
+
+    A slot that passes a filter costs no more than one that does not: codes are compared many at a time.
+    """
+    asked, everything = queries[:64], SlotSet(None, len(lists))
+    size, probes = len(lists) / lists.count, (4, min(32, lists.count))
+    few, many = (_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes)
+    tested = _slope(few, many, size * max(probes[1] - probes[0], 1))
+    return {"tested": tested, "scored": 0.0, "coarse": max(few - tested * size * probes[0], 1.0)}
 
 
 def rounded(costs: dict[str, float]) -> Costs:

@@ -165,7 +165,7 @@ def max_similarity_reference(queries: Multi, items: Multi) -> np.ndarray:
 def _mask(scores: np.ndarray, allowed: Allowed, begin: int, end: int) -> None:
     """-inf for what a request may not be answered with, in columns `begin` to `end` of the allowed slots."""
     if allowed.include is not None:
-        query, column = allowed.include
+        query, column = allowed.include.groups, allowed.include.values
         mine = (column >= begin) & (column < end)
         keep = np.zeros(scores.shape, bool)
         keep[query[mine], column[mine] - begin] = True

@@ -36,9 +36,9 @@ _SEEN = 4
 """Survivors per answer that the share around a query is counted from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ways:
-    """What an index can do. slots: dead ones included. ef, probes: fixed by the user, None to follow `recall`."""
+    """What an index can do; told apart by identity, which plans are remembered by. slots: dead ones included. ef, probes: fixed by the user, None to follow `recall`."""
 
     slots: int
     graph: bool
@@ -106,12 +106,14 @@ def plan(
     share: np.ndarray | None = None,
     skip: int = 0,
     probes: np.ndarray | None = None,
+    own: bool = False,
 ) -> Plan:
     """The cheapest way that reaches the recall asked for, per query.
 
     survivors: int64 [q], rows each query may be answered with. batch: queries that share them (1: they do not).
     share: of the slots around each query [q] that may answer it; by default as everywhere. skip: exclusions of each
     query, which may be its very best. probes: lists each query needs [q], where that was worked out from its surroundings.
+    own: every query has survivors of its own, which lists look up one by one.
     """
     survivors = np.asarray(survivors)
     everywhere = np.minimum(survivors / max(ways.slots, 1), 1.0)
@@ -126,11 +128,14 @@ def plan(
         harder = np.clip(probes / np.maximum(usual, 1), 1.0, _HARDER)
         ef = np.where(probes > 0, np.minimum(np.ceil(ef * harder), ways.slots), ef).astype(np.int64)
     tested = probes * (ways.slots / max(ways.lists, 1))
+    # From afar many lists are read, and they hold survivors as lists do everywhere.
+    wanted, scored = ways.calibration.length * max(k, 10), tested * np.maximum(share, everywhere)
+    listed = costs.lists(tested, scored, batch, wanted)
     cost = np.stack(
         [
             exact,
             np.where(ef > 0, costs.graph(ef, batch), np.inf),
-            np.where(probes > 0, costs.lists(tested, tested * share, batch), np.inf),
+            np.where(probes > 0, costs.own(survivors, scored) if own else listed, np.inf),
         ]
     )
     judged = cost.copy()
@@ -147,6 +152,7 @@ def plan(
     return Plan(kind, effort, cost[kind, each], rest.min(0), recall, share, survivors)
 
 
+@lru_cache(maxsize=4096)
 def plan_alone(
     ways: Ways, survivors: int, k: int, share: float | None = None, probes: int | None = None
 ) -> tuple[int, int, str]:
@@ -158,10 +164,11 @@ def plan_alone(
     if probes is not None and ways.ef is None and tried > 0:
         ef = min(math.ceil(ef * min(max(tried / max(usual, 1), 1.0), _HARDER)), ways.slots)
     costs, tested = ways.calibration.costs, tried * (ways.slots / max(ways.lists, 1))
+    wanted = ways.calibration.length * max(k, 10)
     cost = [
         float(costs.exact(survivors, 1)),
         float(costs.graph(ef, 1)) if ef > 0 else math.inf,
-        float(costs.lists(tested, tested * share, 1)) if tried > 0 else math.inf,
+        float(costs.lists(tested, tested * max(share, everywhere), 1, wanted)) if tried > 0 else math.inf,
     ]
     if ways.prefer != "auto":
         kind = KINDS.index(ways.prefer) if cost[KINDS.index(ways.prefer)] < math.inf else 0
@@ -208,10 +215,13 @@ def lists_effort(ways: Ways, k: int, share: np.ndarray, skip: int) -> tuple[np.n
         return probes, _expected(curve, probes, k, share, skip, ways.recall)
     if curve is None:
         return np.full(len(share), ways.lists), np.ones(len(share))
-    kept = ways.calibration.kept
-    probes, recall = curve.effort(k, share, min(ways.recall / kept, 1.0), skip)
-    recall, missing = recall * kept, probes < 0
-    return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall)
+    probes, recall = np.zeros(len(share), np.int64), np.zeros(len(share))
+    kept = ways.calibration.kept_of(share)
+    for value in np.unique(kept).tolist():
+        at = kept == value
+        probes[at], recall[at] = curve.effort(k, share[at], min(ways.recall / value, 1.0), skip)
+    missing = probes < 0
+    return np.where(missing, ways.lists, probes), np.where(missing, 1.0, recall * kept)
 
 
 def _expected(

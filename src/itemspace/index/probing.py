@@ -26,13 +26,6 @@ from itemspace.index.table import VectorTable
 
 _SAMPLE = 512
 """Indexed vectors that the typical distances are taken from."""
-_USUAL = 1.0
-"""The place in the order whose distance bounds a query, per list of the curve: one reads as much as all would alike, on
-average over the indexed vectors. On 109,309 text embeddings, 8 topics of 150 queries each, it reads 29 lists and they
-hold .989 of the answers (.972 of the hardest topic's), where 23 for every query hold .971 (.938)."""
-_AGAINST = 4.0
-"""The same where the filter goes against the query: .988 to .997 (.970) from 140 to 280 lists, where the share around the
-query alone asked for 180 to 400 and found .944 to .977 (.892)."""
 _LEAST, _MOST = 0.7, 4.0
 """Bounds of what a query reads: per list of the curve, and per place in the order."""
 _EVEN = 0.5
@@ -99,29 +92,49 @@ class Probing:
         part: the share of the chosen slots that each query may be answered with [q], by default all.
         """
         lists, open_ = self.lists, self.open(chosen)
-        survivors, sizes = lists.survivors(chosen), lists.sizes
+        survivors, sizes, count = lists.survivors(chosen), lists.sizes, len(open_)
         near = lists.nearness(queries)
-        held = near if len(open_) == lists.count else near[:, open_]
-        order = _first(held, min(_NEAR, held.shape[1]))
-        wide = open_[order]
-        dense = share = around(survivors[wide], sizes[wide], k + skip)
-        if held is not near:
-            wide = _first(near, min(_NEAR, lists.count))
-            share = around(survivors[wide], sizes[wide], k + skip)
-        against = _against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1))
+        order = _first(near, min(_NEAR, lists.count))
+        held = survivors[order]
+        dense = share = around(held, sizes[order], k + skip)
+        against = _against(held, sizes[order], share, len(chosen) / max(ways.slots, 1))
+        values, there = np.take_along_axis(near, order, 1), order.shape[1]
+        if count < lists.count:
+            # Lists without a survivor go to the end: what is left is searched as if it were all there is.
+            closed = held == 0
+            last = np.argsort(closed, axis=1, kind="stable")
+            order, closed, held = (np.take_along_axis(each, last, 1) for each in (order, closed, held))
+            values = np.where(closed, -np.inf, np.take_along_axis(values, last, 1)).astype(np.float32)
+            dense = around(held, np.where(closed, 0, sizes[order]), k + skip)
+            there = int((~closed).sum(1).min(initial=there))
         dense = dense if part is None else dense * part
-        planned = np.minimum(lists_effort(ways, k, dense, skip)[0], held.shape[1])
-        probes = planned
-        if ways.probes is None and ways.calibration.lists is not None:
-            place = np.minimum(np.where(against, _AGAINST, _USUAL) * planned, held.shape[1]).astype(np.int64)
-            limit = held.max(1) - self.gaps[place - 1] * lists.lengths(queries)
-            within = (held >= limit[:, None]).sum(1)
-            least = np.where(against, place, np.ceil(_LEAST * planned))
-            probes = np.minimum(np.clip(within, least, _MOST * place), held.shape[1]).astype(np.int64)
+        planned = np.minimum(lists_effort(ways, k, dense, skip)[0], count)
+        adaptive = ways.probes is None and ways.calibration.lists is not None
+        more = np.where(against, ways.calibration.against, 1.0) if adaptive else np.ones(len(queries))
+        most = min(int(np.ceil((_MOST if adaptive else 1.0) * (more * planned).max(initial=1))), count)
+        if most > there:
+            if count < lists.count:
+                near[:, survivors == 0] = -np.inf
+            order = _first(near, most)
+            values = np.take_along_axis(near, order, 1)
+        probes = self.reads(queries, values, count, planned, more) if adaptive else planned
         most = int(probes.max(initial=1))
-        order = (order if most <= order.shape[1] else _first(held, most))[:, :most]
-        nearest = lists.distances(queries, np.take_along_axis(held, order, 1))
-        return Sight(open_[order], nearest, probes, share, against)
+        return Sight(order[:, :most], lists.distances(queries, values[:, :most]), probes, share, against)
+
+    def reads(
+        self, queries: np.ndarray, near: np.ndarray, count: int, planned: np.ndarray, more: np.ndarray
+    ) -> np.ndarray:
+        """How many lists each query reads where `planned` [q] would do on average, int64 [q].
+
+        near: of the lists nearest to each query, nearest first [q, p], as many as it may read. count: lists there are.
+        more: times so many, and no fewer, where a filter goes against it [q].
+        """
+        place = np.minimum(more * planned, count).astype(np.int64)
+        limit = near[:, 0] - self.gaps[place - 1] * self.lists.lengths(queries)
+        within = (near >= limit[:, None]).sum(1)
+        least = np.where(more > 1.0, place, np.ceil(_LEAST * planned))
+        reads = np.minimum(np.clip(within, least, _MOST * place), count)
+        return np.where(place < count, reads, count).astype(np.int64)
 
     def alone(self, query: np.ndarray, chosen: SlotSet, ways: Ways, k: int) -> Sight:
         """`sight` of one query [1, d], in a few operations on short arrays."""
@@ -140,11 +153,12 @@ class Probing:
         against = bool(_against(survivors[wide], sizes[wide], share, len(chosen) / max(ways.slots, 1)))
         probes = min(_effort(ways, k, grid(dense)), len(held))
         if ways.probes is None and ways.calibration.lists is not None:
-            place = int(min((_AGAINST if against else _USUAL) * probes, len(held)))
+            more = ways.calibration.against if against else 1.0
+            place = int(min(more * probes, len(held)))
             gap = float(self.gaps[place - 1]) * float(np.max(lists.lengths(query)))
             within = int(np.count_nonzero(held >= held[order[0]] - np.float32(gap)))
-            least = place if against else math.ceil(_LEAST * probes)
-            probes = int(min(max(within, least), _MOST * place, len(held)))
+            least = place if more > 1.0 else math.ceil(_LEAST * probes)
+            probes = int(min(max(within, least), _MOST * place, len(held))) if place < len(held) else len(held)
         order = order[:probes] if probes <= len(order) else _nearest(held, probes)
         nearest = lists.distances(query, held[order][None])
         at = order if all_open else open_[order]

@@ -56,6 +56,8 @@ def check_rows(rows: np.ndarray, n: int) -> np.ndarray:
 
 _KEPT = 8
 """Selections whose slots are remembered."""
+_MAPPED = 1 << 18
+"""Rows mapped to slots at once: few enough to stay in the cache."""
 
 
 class SlotSet:
@@ -153,7 +155,9 @@ class RowMap:
 
     def slots_of(self, rows: np.ndarray) -> np.ndarray:
         """The slot of each row [n], -1 where it is not held."""
-        rows = np.asarray(rows, np.int64).reshape(-1)
+        rows = np.asarray(rows).reshape(-1)
+        if len(rows) and int(rows.min()) >= 0 and int(rows.max()) < len(self._slot_of):
+            return np.asarray(self._slot_of[rows])
         known = (rows >= 0) & (rows < len(self._slot_of))
         out = np.full(len(rows), -1, np.int32)
         out[known] = self._slot_of[rows[known]]
@@ -236,13 +240,14 @@ def grown(array: np.ndarray, used: int, more: int) -> np.ndarray:
 class Allowed:
     """A `Selection` in an index's own terms, for a batch of `queries`.
 
-    slots: sorted int32 slots allowed for the batch, None when every slot is. include, exclude: pairs (query, position
-    in `slots`) as two arrays, distinct; None for no limit. counts: int64 [queries], answers each query can have.
-    chosen: the batch-level slots with what is derived from them.
+    slots: sorted int32 slots allowed for the batch, None when every slot is. include: positions in `slots` that each
+    query may be answered with, sorted and distinct, None for no such limit. exclude: pairs (query, position in `slots`)
+    as two arrays, distinct; None for no limit. counts: int64 [queries], answers each query can have. chosen: the
+    batch-level slots with what is derived from them.
     """
 
     slots: np.ndarray | None
-    include: tuple[np.ndarray, np.ndarray] | None
+    include: Ragged | None
     exclude: tuple[np.ndarray, np.ndarray] | None
     counts: np.ndarray
     chosen: SlotSet | None = None
@@ -259,16 +264,15 @@ class Allowed:
         include = exclude = None
         counts = np.full(queries, total, np.int64)
         if within is not None and within.include is not None:
-            include = _pairs(rows, chosen, within.include, queries)
-            counts = np.bincount(include[0], minlength=queries).astype(np.int64)
+            include = _own(rows, chosen, within.include, queries)
         if within is not None and within.exclude is not None:
             exclude = _pairs(rows, chosen, within.exclude, queries)
-            if include is not None:
-                keep = ~np.isin(include[0] * total + include[1], exclude[0] * total + exclude[1])
-                include, exclude = (include[0][keep], include[1][keep]), None
-                counts = np.bincount(include[0], minlength=queries).astype(np.int64)
-            else:
-                counts = counts - np.bincount(exclude[0], minlength=queries)
+            counts = counts - np.bincount(exclude[0], minlength=queries)
+        if include is not None and exclude is not None:
+            keep = ~np.isin(include.groups * total + include.values, exclude[0] * total + exclude[1])
+            include, exclude = include.filter(keep), None
+        if include is not None:
+            counts = include.lengths
         return cls(chosen.slots, include, exclude, counts, chosen)
 
     @property
@@ -280,7 +284,7 @@ class Allowed:
         """What a batch of one query without exclusions may be answered with; `size`: slots of the index."""
         if self.include is None:
             return self.chosen or SlotSet(self.slots, size)
-        return SlotSet(self.at(self.include[1]).astype(np.int32), size)
+        return SlotSet(self.at(self.include.values), size)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The slots at `positions`."""
@@ -288,10 +292,15 @@ class Allowed:
 
     def take(self, queries: np.ndarray) -> Allowed:
         """The limits of some of the queries (sorted, distinct)."""
-        renumber = np.full(len(self.counts), -1, np.int64)
-        renumber[queries] = np.arange(len(queries))
-        include = None if self.include is None else _kept(self.include, renumber)
-        exclude = None if self.exclude is None else _kept(self.exclude, renumber)
+        if len(queries) == len(self.counts):
+            return self
+        include, exclude = self.include, self.exclude
+        if exclude is not None:
+            renumber = np.full(len(self.counts), -1, np.int64)
+            renumber[queries] = np.arange(len(queries))
+            exclude = _kept(exclude, renumber)
+        if include is not None:
+            include = include.take(queries)
         return Allowed(self.slots, include, exclude, self.counts[queries], self.chosen)
 
     def permits(self, query: np.ndarray, slot: np.ndarray, slots: int) -> np.ndarray:
@@ -302,14 +311,11 @@ class Allowed:
             chosen = self.chosen or SlotSet(self.slots, slots)
             position = chosen.positions[slot].astype(np.int64)
             ok = position >= 0
-        if self.include is None and self.exclude is None:
-            return ok
-        total = slots if self.slots is None else len(self.slots)
-        keys = query.astype(np.int64) * total + position
         if self.include is not None:
-            ok &= np.isin(keys, self.include[0] * total + self.include[1])
+            ok &= _among_own(self.include, query, position)
         if self.exclude is not None:
-            ok &= ~np.isin(keys, self.exclude[0] * total + self.exclude[1])
+            total = slots if self.slots is None else len(self.slots)
+            ok &= ~np.isin(query.astype(np.int64) * total + position, self.exclude[0] * total + self.exclude[1])
         return ok
 
 
@@ -319,13 +325,57 @@ def _kept(pairs: tuple[np.ndarray, np.ndarray], renumber: np.ndarray) -> tuple[n
     return query[keep], pairs[1][keep]
 
 
-def _pairs(rows: RowMap, chosen: SlotSet, lists: Ragged, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (query, position) pairs of per-request row lists, rows that are not allowed left out; sorted."""
+def _among_own(own: Ragged, query: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """For pairs (query [m], position [m]): whether the position is one of the query's, by bisection of all at once."""
+    low, end = own.offsets[query], own.offsets[query + 1]
+    high, last = end, max(len(own.values) - 1, 0)
+    if not len(own.values):
+        return np.zeros(len(query), bool)
+    while (low < high).any():
+        middle = (low + high) // 2
+        before = (low < high) & (own.values[np.minimum(middle, last)] < position)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return np.asarray((low < end) & (own.values[np.minimum(low, last)] == position))
+
+
+def _checked(lists: Ragged, queries: int) -> None:
     if len(lists) != queries:
         raise ContractError(f"the selection limits {len(lists):,} requests, but {queries:,} queries were given.")
-    query, at = lists.groups.astype(np.int64), rows.slots_of(lists.values)
+
+
+def _positions(rows: RowMap, chosen: SlotSet, values: np.ndarray) -> np.ndarray:
+    """int32 positions in the chosen slots of the rows `values` [m], -1 where they are not allowed."""
+    at = rows.slots_of(values)
     if chosen.slots is not None and len(at):
         at = np.where(at >= 0, chosen.positions[at] if chosen.size else -1, -1)
+    return at
+
+
+def _own(rows: RowMap, chosen: SlotSet, lists: Ragged, queries: int) -> Ragged:
+    """The distinct positions of per-request row lists, sorted, rows that are not allowed left out.
+
+    Lists that come sorted, as selections do, cost a look at each row; others are sorted.
+    """
+    _checked(lists, queries)
+    at = np.empty(len(lists.values), np.int32)
+    for start in range(0, len(at), _MAPPED):
+        part = slice(start, start + _MAPPED)
+        at[part] = _positions(rows, chosen, lists.values[part])
+    rises = at[1:] > at[:-1]
+    begins = lists.offsets[1:-1]
+    rises[begins[(begins > 0) & (begins < len(at))] - 1] = True
+    if rises.all() and int(at.min(initial=0)) >= 0:
+        return Ragged(at, lists.offsets)
+    keep, total = at >= 0, max(len(chosen), 1)
+    keys = np.unique(lists.groups[keep] * total + at[keep])
+    counts = np.bincount(keys // total, minlength=queries)
+    return Ragged((keys % total).astype(np.int32), np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
+
+
+def _pairs(rows: RowMap, chosen: SlotSet, lists: Ragged, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct (query, position) pairs of per-request row lists, rows that are not allowed left out; sorted."""
+    _checked(lists, queries)
+    query, at = lists.groups.astype(np.int64), _positions(rows, chosen, lists.values)
     keep = at >= 0
     total = max(len(chosen), 1)
     keys = query[keep] * total + at[keep]

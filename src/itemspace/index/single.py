@@ -15,6 +15,8 @@ from itemspace.index.planner import Ways, plan_alone
 from itemspace.index.probing import Probing, Sight
 from itemspace.index.rows import SlotSet
 
+_LOOKED_UP = 16_384
+"""Slots up to which those in the lists that are read are looked up for one query."""
 _GAIN = 2.5
 """How much more an exact scan must cost than the best way for a look at the query's surroundings to be worth it."""
 
@@ -38,12 +40,16 @@ def answer(
         kind, effort, told = plan_alone(ways, held, k, float(sight.share[0]), int(sight.probes[0]))
     if kind == 0:
         return *table.one(query[0], k, chosen.slots), told
-    if kind == 1:
-        slots = _by_graph(query, k, chosen, found, effort)
-    else:
+    slots = _by_graph(query, k, chosen, found, effort) if kind == 1 else None
+    if kind == 1 and slots is not None and len(slots) < min(k, held):
+        if probing is None or ways.prefer != "auto":
+            return None
+        # The filter starves the graph: lists know where the survivors are.
+        kind, sight, told = 2, sight or probing.alone(query, chosen, ways, k), told + "; starved, lists instead"
+    if kind == 2:
         assert sight is not None
         slots = _by_lists(query, k, chosen, found, sight)
-    if slots is None or (len(slots) < min(k, held) and kind == 1):
+    if slots is None:
         return None
     if len(slots) < min(k, held):
         return *table.one(query[0], k, chosen.slots), told + "; completed exactly"
@@ -56,7 +62,8 @@ def _may_gain(ways: Ways, held: int, k: int) -> bool:
     costs, best = ways.calibration.costs, plan_alone(ways, held, k, 1.0)
     if best[0] == 0:
         return False
-    other = costs.graph(best[1], 1) if best[0] == 1 else costs.lists(best[1] * ways.slots / ways.lists, 0, 1)
+    tested = best[1] * ways.slots / max(ways.lists, 1)
+    other = costs.graph(best[1], 1) if best[0] == 1 else costs.lists(tested, tested, 1)
     return bool(costs.exact(held, 1) > _GAIN * other)
 
 
@@ -84,10 +91,30 @@ def _by_lists(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, sig
     lists = found.lists
     assert lists is not None
     wanted = found.length(k, bool(sight.against[0]))
+    if found.picks(chosen, sight.order, np.ones(sight.order.shape, bool), wanted)[0]:
+        return _best(query, k, found, _members(chosen, found, sight.order[0]))
     slots, codes = lists.search(query, wanted, sight.order, sight.near, chosen)
     if len(crowded_queries(slots, codes, k)) and wanted < min(CROWD, len(lists)):
         return None
-    kept = slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0]
+    return _best(query, k, found, slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0])
+
+
+def _members(chosen: SlotSet, found: Candidates, order: np.ndarray) -> np.ndarray:
+    """The chosen slots in the lists `order` [p]; a few of one request are looked up, many are kept list by list."""
+    lists, slots = found.lists, chosen.slots
+    assert lists is not None
+    assert slots is not None
+    if len(slots) <= _LOOKED_UP:
+        read = np.zeros(lists.count, bool)
+        read[order] = True
+        return slots[read[lists.list_of[slots]]]
+    members, ends = lists.members(chosen)
+    bounds = zip(ends[order].tolist(), ends[order + 1].tolist(), strict=True)
+    return np.concatenate([members[start:stop] for start, stop in bounds])
+
+
+def _best(query: np.ndarray, k: int, found: Candidates, kept: np.ndarray) -> np.ndarray:
+    """Those of a few slots [m] that may be among the k best."""
     if len(kept) <= k:
         return kept
     near = found.distances(query, kept[None])

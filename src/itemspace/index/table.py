@@ -15,7 +15,7 @@ from itemspace.index.rows import Allowed, RowMap, check_rows, grown
 from itemspace.index.scan import scan, slack_of
 from itemspace.index.scoring import PAIRS, pair_scores, ranked_pairs
 
-_DTYPES = ("float32", "float16", "int8")
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8))
 _GATHERED = 512
 """Vectors gathered at once for one query: few enough that their products find them in the cache."""
 _MANY = 64
@@ -119,14 +119,15 @@ class VectorTable:
         if len(queries) == 1 and allowed.include is None and allowed.exclude is None:
             return self._padded([self.one(queries[0], k, allowed.slots)], k)
         if allowed.include is not None:
-            group, position = allowed.include
-            slots = allowed.at(position)
-            if len(group) >= _MANY * len(queries):
+            own = allowed.include
+            slots = allowed.at(own.values)
+            if len(slots) >= _MANY * len(queries):
                 # Each step is a product over hundreds of vectors.
-                ends = np.searchsorted(group, np.arange(len(queries) + 1)).tolist()
+                ends = own.offsets.tolist()
                 return self._padded(
                     [self.one(query, k, slots[a:b]) for query, a, b in zip(queries, ends, ends[1:], strict=False)], k
                 )
+            group = own.groups
         else:
             group, slots = scan(self, queries, min(k, self.rows.slots), allowed)
         return self.rank(queries, group, slots, k)
@@ -193,6 +194,16 @@ class VectorTable:
             )
         return ranked_pairs(group, self.rows.rows[slots], scores, self.rows.ties[slots], len(queries), k)
 
+    def nearness(self, queries: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """float32 [q, stop - start] that orders slots start..stop as the metric does (squares of queries are left out)."""
+        scores = queries @ np.asarray(self.block(start, stop), np.float32).T
+        norms = self._norms[start:stop]
+        if self.space.metric == "euclidean":
+            scores -= 0.5 * norms * norms
+        elif self.space.metric == "cosine" and not self.space.normalized:
+            scores /= np.maximum(norms, 1e-30)
+        return scores
+
     def norms(self, slots: np.ndarray | slice) -> np.ndarray:
         """Euclidean lengths, float32, of the vectors at `slots`."""
         return self._norms[slots]
@@ -249,8 +260,8 @@ def check_dense(vectors: Any) -> np.ndarray:
     values = vectors.values
     if values.dtype == np.float64:
         values = values.astype(np.float32)
-    if values.dtype.name not in _DTYPES:
-        raise ContractError(f"this index holds {', '.join(_DTYPES)} vectors, not {values.dtype}.")
+    if values.dtype not in _DTYPES:
+        raise ContractError(f"this index holds {', '.join(map(str, _DTYPES))} vectors, not {values.dtype}.")
     if values.ndim != 2 or values.shape[1] != vectors.space.dimension:
         raise ContractError(
             f"vectors of shape {values.shape} do not fit a space of {vectors.space.dimension} dimensions."

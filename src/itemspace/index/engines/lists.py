@@ -156,6 +156,12 @@ class Lists:
             return 1.0
         return np.sqrt(np.einsum("qd,qd->q", queries, queries))
 
+    @property
+    def list_of(self) -> np.ndarray:
+        """The list of every slot, int32 [slots]."""
+        self._read_back()
+        return self._list_of
+
     def homes(self, slots: np.ndarray) -> np.ndarray:
         """The list each slot is in, of the same shape."""
         self._read_back()
@@ -169,6 +175,17 @@ class Lists:
         return np.asarray(
             chosen.derived(("lists", id(self)), lambda: np.bincount(self._list_of[chosen.slots], minlength=self.count))
         )
+
+    def members(self, chosen: SlotSet) -> tuple[np.ndarray, np.ndarray]:
+        """The chosen slots list by list, int32, and where every list begins and ends [lists + 1]; kept with them."""
+
+        def sorted_in() -> tuple[np.ndarray, np.ndarray]:
+            slots = np.arange(len(self.list_of), dtype=np.int32) if chosen.slots is None else chosen.slots
+            ends = np.concatenate(([0], np.cumsum(self.survivors(chosen))))
+            return slots[np.argsort(self.list_of[slots], kind="stable")], ends
+
+        found: tuple[np.ndarray, np.ndarray] = chosen.derived(("members", id(self)), sorted_in)
+        return found
 
     def search(
         self, queries: np.ndarray, wanted: int, lists: np.ndarray, near: np.ndarray, chosen: SlotSet
