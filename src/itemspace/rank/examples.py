@@ -1,0 +1,188 @@
+"""Training lists from a log of clicks, with features that never see the clicks they are trained to predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from itemspace.core.interactions import Impressions, Interactions
+from itemspace.core.requests import Requests
+from itemspace.core.seeding import RNG, derive
+from itemspace.core.task import Task
+from itemspace.rank.behavior import Behavior, numbered_queries
+from itemspace.rank.features import Features
+
+CrossFit = Literal["lists", "queries", "both"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Lists to learn an order from, flat: features float32 [n, f], relevance float32 [n], position int32 [n] (-1 for
+    none), offsets int64 [lists + 1]."""
+
+    features: np.ndarray
+    relevance: np.ndarray
+    position: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        """The number of lists."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of_matrix(cls, features: np.ndarray, relevance: np.ndarray, present: np.ndarray) -> Examples:
+        """From features [q, c, f] and relevance [q, c] where `present` [q, c]; lists that prefer nothing are left out."""
+        high = np.where(present, relevance, -np.inf).max(1, initial=-np.inf)
+        low = np.where(present, relevance, np.inf).min(1, initial=np.inf)
+        kept = np.flatnonzero(high > low)
+        present = present[kept]
+        offsets = np.concatenate(([0], np.cumsum(present.sum(1)))).astype(np.int64)
+        total = int(offsets[-1])
+        return cls(
+            features[kept][present],
+            relevance[kept][present].astype(np.float32),
+            np.full(total, -1, np.int32),
+            offsets,
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Examples]) -> Examples:
+        """The lists of all parts."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.relevance for part in parts]),
+            np.concatenate([part.position for part in parts]),
+            np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        )
+
+
+def folds_of(shown: Impressions, by: Literal["lists", "queries"], folds: int, rng: RNG = 0) -> np.ndarray:
+    """The fold of each shown item int64 [n]; a list (or all lists of one query text) is never parted."""
+    group = shown.request if by == "lists" else numbered_queries(shown)[1]
+    distinct, at = np.unique(group, return_inverse=True)
+    return (derive(rng, "folds", by).permutation(len(distinct)) % folds)[at.reshape(-1)]
+
+
+def pair_examples(
+    features: Features,
+    shown: Impressions,
+    examination: np.ndarray,
+    *,
+    cross_fit: CrossFit = "both",
+    folds: int = 5,
+    prior: float = 5.0,
+    interactions: Interactions | None = None,
+    rng: RNG = 0,
+) -> Examples:
+    """A list per query and fold: what the query was shown with, each as relevant as the fold's clicks say, debiased.
+
+    The behavior among a fold's features is that of the other folds. cross_fit "lists": folds of lists, so that a query's
+    own clicks (of other lists) are among them, as they are for queries asked before. "queries": folds of queries, so
+    that a pair is unknown and only what other queries say of an item is there, as for new queries. "both": each once, for
+    models that are to answer both.
+    """
+    texts, query = numbered_queries(shown)
+    candidates = query_candidates(query, shown.item, len(texts))
+    requests = Requests.texts(texts)
+    static = features.static(requests, candidates)
+    parts = []
+    for by in ("lists", "queries") if cross_fit == "both" else (cross_fit,):
+        number = min(folds, len(np.unique(shown.request if by == "lists" else query)))
+        fold = folds_of(shown, by, number, rng)
+        for one in range(number):  # a handful; everything within is at once
+            mine, rest = shown.take(fold == one), shown.take(fold != one)
+            if not len(mine) or not len(rest):
+                continue
+            behavior = Behavior.of(rest, examination, interactions=interactions, prior=prior).features(
+                requests, candidates
+            )
+            label = Behavior.of(mine, examination, prior=prior).features(requests, candidates)[:, :, _ATTRACTIVE]
+            whole = np.concatenate([static, behavior], axis=2)
+            parts.append(Examples.of_matrix(whole, np.nan_to_num(label), np.isfinite(label)))
+    return Examples.joined(parts)
+
+
+_ATTRACTIVE = 3
+"""The place of `pair_attractiveness` among the behavior features."""
+
+
+def list_examples(
+    features: Features,
+    shown: Impressions,
+    examination: np.ndarray,
+    *,
+    cross_fit: CrossFit = "both",
+    folds: int = 5,
+    prior: float = 5.0,
+    max_lists: int = 20_000,
+    interactions: Interactions | None = None,
+    rng: RNG = 0,
+) -> Examples:
+    """The logged lists themselves with their clicks and positions (at most `max_lists` that were clicked, at random).
+
+    Behavior comes of the other folds, as in `pair_examples`. The clicks are as biased as the log: the learner is to
+    take the positions into account.
+    """
+    texts, query = numbered_queries(shown)
+    candidates = query_candidates(query, shown.item, len(texts))
+    requests = Requests.texts(texts)
+    static = features.static(requests, candidates)
+    clicked = np.unique(shown.request[shown.outcome > 0])
+    drawn = derive(rng, "training lists").permutation(clicked)[:max_lists]
+    ways: tuple[Literal["lists", "queries"], ...] = ("lists", "queries") if cross_fit == "both" else (cross_fit,)
+    share = np.array_split(drawn, len(ways))
+    parts = []
+    for by, lists in zip(ways, share, strict=True):
+        number = min(folds, len(np.unique(shown.request if by == "lists" else query)))
+        fold = folds_of(shown, by, number, rng)
+        wanted = np.isin(shown.request, lists)
+        for one in range(number):
+            at = np.flatnonzero(wanted & (fold == one))
+            rest = shown.take(fold != one)
+            if not len(at) or not len(rest):
+                continue
+            at = at[np.lexsort((shown.position[at], shown.request[at]))]
+            behavior = Behavior.of(rest, examination, interactions=interactions, prior=prior).features(
+                requests, candidates
+            )
+            whole = np.concatenate([static, behavior], axis=2)
+            column = (candidates[query[at]] == shown.item[at, None]).argmax(1)
+            starts = np.flatnonzero(np.concatenate(([True], np.diff(shown.request[at]) != 0)))
+            parts.append(
+                Examples(
+                    whole[query[at], column],
+                    (shown.outcome[at] > 0).astype(np.float32),
+                    shown.position[at].astype(np.int32),
+                    np.concatenate((starts, [len(at)])).astype(np.int64),
+                )
+            )
+    return Examples.joined(parts)
+
+
+def task_examples(features: Features, task: Task, behavior: Behavior) -> Examples:
+    """A judged task as lists: per request its judged items by their grades."""
+    items = task.judgments.items
+    place = np.arange(len(items.values)) - items.offsets[:-1][items.groups]
+    candidates = np.full((len(items), int(items.lengths.max(initial=1))), -1, np.int32)
+    grades = np.zeros(candidates.shape, np.float32)
+    candidates[items.groups, place], grades[items.groups, place] = items.values, task.judgments.grades
+    return Examples.of_matrix(features.compute(task.requests, candidates, behavior), grades, candidates >= 0)
+
+
+def query_candidates(query: np.ndarray, item: np.ndarray, queries: int) -> np.ndarray:
+    """The distinct items of each query int32 [queries, most], -1 where there are fewer; query, item [n]."""
+    size = int(item.max(initial=0)) + 1
+    pairs = np.unique(query.astype(np.int64) * size + item)
+    group = pairs // size
+    lengths = np.bincount(group, minlength=queries)
+    place = np.arange(len(pairs)) - (np.cumsum(lengths) - lengths)[group]
+    out = np.full((queries, int(lengths.max(initial=1))), -1, np.int32)
+    out[group, place] = pairs % size
+    return out
