@@ -1,5 +1,7 @@
 """A Space whose search is reordered by what was learned from clicks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,9 @@ def test_search_is_reranked_by_default_and_better_for_it(world, path):
     with Space.open(path) as space:
         assert isinstance(space.retriever(), Reranked)
         assert "reranked by LambdaMART" in space.describe()
-        assert gain(space, world, None) > gain(space, world, "hybrid") + 0.1
+        best = np.sort(world.truth.attractiveness, axis=1)[:, -5:].mean()
+        assert gain(space, world, None) > gain(space, world, "hybrid") + 0.05
+        assert gain(space, world, None) > 0.9 * best
         query = world.data.queries.texts[0]
         assert space.search(query, k=5).items() == space.search(query, k=5, by="reranked").items()
         dear = space.search(query, k=3, where="price > 30")
@@ -81,8 +85,6 @@ def test_recipes_say_it_in_toml_and_override_it(tmp_path):
 
 
 def test_refusals(world, tmp_path):
-    from dataclasses import replace
-
     with pytest.raises(DataError, match="rerank"):
         Space.build(replace(world.data, impressions=None), path=tmp_path / "a", recipe=RECIPE)
     with pytest.raises(RecipeError, match="tree"):

@@ -217,7 +217,7 @@ def contributions(log: Weighed, method: Method = "ips", *, clip: float = 20.0) -
     if method == "self-normalized":
         if log.total is None:
             raise RequestError("self-normalized estimates need `total`: weigh the log with `placed`.")
-        mean = divide(log.total.sum(), log.lists)
+        mean = float(log.total.sum()) / max(log.lists, 1)
         return np.bincount(log.list, ratio * log.outcome, log.lists) * mean, np.bincount(log.list, ratio, log.lists)
     if log.direct is None or log.predicted is None:
         raise RequestError("doubly robust estimates need a model: give `relevance` when weighing the log.")

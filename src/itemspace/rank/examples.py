@@ -78,6 +78,7 @@ def pair_examples(
     cross_fit: CrossFit = "both",
     folds: int = 5,
     prior: float = 5.0,
+    negatives: int = 0,
     interactions: Interactions | None = None,
     rng: RNG = 0,
 ) -> Examples:
@@ -87,9 +88,16 @@ def pair_examples(
     own clicks (of other lists) are among them, as they are for queries asked before. "queries": folds of queries, so
     that a pair is unknown and only what other queries say of an item is there, as for new queries. "both": each once, for
     models that are to answer both.
+
+    negatives: random items added to each list as irrelevant. A log only has what some ranker chose to show; a model that
+    is to reorder what a retriever found must have seen other items, too.
     """
     texts, query = numbered_queries(shown)
     candidates = query_candidates(query, shown.item, len(texts))
+    drawn = derive(rng, "negatives").integers(0, len(shown.items), (len(texts), negatives)).astype(np.int32)
+    drawn[(drawn[:, :, None] == candidates[:, None, :]).any(2)] = -1
+    candidates = np.concatenate([candidates, drawn], axis=1)
+    random = np.arange(candidates.shape[1]) >= candidates.shape[1] - negatives
     requests = Requests.texts(texts)
     static = features.static(requests, candidates)
     parts = []
@@ -105,7 +113,9 @@ def pair_examples(
             )
             label = Behavior.of(mine, examination, prior=prior).features(requests, candidates)[:, :, _ATTRACTIVE]
             whole = np.concatenate([static, behavior], axis=2)
-            parts.append(Examples.of_matrix(whole, np.nan_to_num(label), np.isfinite(label)))
+            known = np.isfinite(label)
+            present = known | (random & (candidates >= 0) & known.any(1, keepdims=True))
+            parts.append(Examples.of_matrix(whole, np.nan_to_num(label), present))
     return Examples.joined(parts)
 
 

@@ -48,7 +48,8 @@ class LambdaMART(LearnedRanker):
         self, examples: Examples, valid: Examples | None, seed: int, budget: Budget, warm: Self | None, began: float
     ) -> FitReport:
         lightgbm = require("lightgbm", extra="learn", needed_for="LambdaMART")
-        config, curve = self.config, {}
+        config = self.config
+        curve: dict[str, dict[str, list[float]]] = {}
         with_positions = config.debias_positions and config.labels == "clicks"
         train = lightgbm.Dataset(
             examples.features,
@@ -79,7 +80,7 @@ class LambdaMART(LearnedRanker):
         best = self._booster.best_iteration if self._booster.best_iteration > 0 else grown
         # The text that is saved is the model: what is scored now is what an opened one scores.
         self._booster = lightgbm.Booster(model_str=self._booster.model_to_string(num_iteration=best))
-        values = [list(metrics.values())[0] for metrics in curve.values()]
+        values = [next(iter(metrics.values())) for metrics in curve.values()]
         return FitReport(time.monotonic() - began, grown, best, {"ndcg@10": values[0]} if values else {}, "finished")
 
     def _parameters(self, seed: int) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class LearnedRankerConfig(Config):
     )
     folds: int = Field(5, ge=2, description="parts of the log; features come of the others than the labels")
     prior: float = Field(5.0, ge=0, description="showings that pull a rate to the mean")
+    negatives: int = Field(
+        5, ge=0, description="random items in every list, as irrelevant; not where labels are clicks"
+    )
     max_lists: int = Field(20_000, ge=1, description="logged lists learned from, where labels are clicks")
 
 
@@ -96,7 +99,7 @@ class LearnedRanker(Component, Scorer, Trainable, Persistent):
         if config.labels == "clicks":
             examples = list_examples(self.features, shown, self.examination, max_lists=config.max_lists, **about)  # type: ignore[arg-type]
         else:
-            examples = pair_examples(self.features, shown, self.examination, **about)  # type: ignore[arg-type]
+            examples = pair_examples(self.features, shown, self.examination, negatives=config.negatives, **about)  # type: ignore[arg-type]
         if len(examples) == 0:
             raise DataError("no list of the log prefers anything: there are no clicks to learn an order from")
         self.behavior = Behavior.of(shown, self.examination, interactions=done, prior=config.prior)

@@ -95,7 +95,7 @@ def _ratios(cells: Cells, pairs: int, ranks: int) -> tuple[np.ndarray, np.ndarra
 
 def _solved(log_ratio: np.ndarray, weight: np.ndarray, reference: int) -> np.ndarray:
     """The logarithms x [ranks] that fit x_i - x_j to the ratios, x 0 at the reference; NaN where nothing leads there."""
-    _, part = connected_components(sparse.csr_matrix(weight > 0), directed=False)
+    _, part = connected_components(sparse.csr_matrix((weight > 0).astype(np.int8)), directed=False)
     held = np.flatnonzero(part == part[reference])
     free = held[held != reference]
     out = np.full(len(weight), np.nan)
