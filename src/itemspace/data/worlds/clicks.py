@@ -246,7 +246,7 @@ def _draw_log(
 
 def _impressions(log: _Log, catalog: Catalog, texts: tuple[str, ...], rng: np.random.Generator) -> Impressions:
     lists, shown = log.item.shape
-    time = np.sort((START + rng.uniform(0, 90, lists) * DAY).astype(np.int64))
+    time = np.sort(np.asarray(START + rng.uniform(0, 90, lists) * DAY, np.int64))
     return Impressions(
         request=np.repeat(np.arange(lists, dtype=np.int32), shown),
         item=log.item.ravel().astype(np.int32),
