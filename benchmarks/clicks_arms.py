@@ -65,9 +65,7 @@ class Bench:
 
 def examination_by_harvest(shown: Impressions) -> np.ndarray:
     """Examination by rank from interventions, the last known one where a rank is out of their reach."""
-    found = harvest_examination(shown)
-    last = np.maximum.accumulate(np.where(found.known, np.arange(len(found.values)), 0))
-    return np.clip(found.values[last] / found.values[last].max(), 0.01, 1.0)
+    return harvest_examination(shown).everywhere
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ def vectors(bench: Bench) -> Arm:
 
 
 def popularity(bench: Bench) -> Arm:
-    """An item's clicks whatever was asked: as counts, rates or debiased."""
+    """An item's clicks whatever was asked and wherever it stood: as counts, or per time shown."""
     settings: list[Setting] = [{"by": "item_clicks", "prior": 5.0}, {"by": "item_shown", "prior": 5.0}]
-    settings += [{"by": by, "prior": prior} for by in ("item_ctr", "item_attractiveness") for prior in (5.0, 50.0)]
+    settings += [{"by": "item_ctr", "prior": prior} for prior in (1.0, 5.0, 20.0, 50.0)]
     return Arm("popularity", settings, lambda train, setting: bench.behavior(train, setting["prior"])[setting["by"]])
 
 

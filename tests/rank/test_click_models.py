@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from itemspace.core.errors import ContractError, DataError
-from itemspace.data.worlds import click_log
+from itemspace.data.worlds import click_log, shop_world
 from itemspace.rank.clicks import (
     Cascade,
     ClickThroughRate,
@@ -27,6 +27,7 @@ MODELS = [
     ClickThroughRate(by="rank"),
     ClickThroughRate(by="item"),
     PositionBased(iterations=30),
+    PositionBased(examination="harvest"),
     Cascade(),
     SimplifiedDBN(),
     DynamicBayesianNetwork(iterations=10),
@@ -166,7 +167,9 @@ def test_swap_ratio_equals_the_loop(small):
 # What every model promises
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{type(m).__name__}-{getattr(m.config, 'by', '')}")
+@pytest.mark.parametrize(
+    "model", MODELS, ids=lambda m: f"{type(m).__name__}-{getattr(m.config, 'by', getattr(m.config, 'examination', ''))}"
+)
 def test_what_every_model_promises(model, small, tmp_path):
     model = type(model)(model.config).fit(small)
     chance = model.predict(small)
@@ -229,6 +232,17 @@ def test_position_bias_is_recovered_by_em_and_by_interventions_and_not_by_counti
     assert np.abs(harvested.values - truth).mean() < 0.02
     assert harvested.known.all()
     assert np.abs(naive - truth).mean() > 0.04  # the best stood at the top: counting takes that for bias, too
+
+
+def test_pairs_seen_a_few_times_mislead_em_and_not_interventions():
+    """The demo shop: five thousand searches of the long tail, four showings a pair."""
+    world = shop_world(800, 300, lists=20_000, rng=0)
+    shown, truth = world.data.impressions, world.truth.propensities
+    error = {
+        how: np.abs(PositionBased(examination=how).fit(shown).examination - truth).mean() for how in ("em", "harvest")
+    }
+    assert error["harvest"] < 0.02
+    assert error["em"] > 2 * error["harvest"]
 
 
 def test_attractiveness_is_recovered_and_counting_puts_the_top_first(seen):

@@ -28,14 +28,15 @@ from itemspace.rank.features import Features
 
 
 class LearnedRankerConfig(Config):
-    """What a ranker learns from. examination: how the bias of ranks is estimated ("em" by the position-based model,
-    "harvest" from interventions alone, "none" takes every rank for examined).
+    """What a ranker learns from. examination: how the bias of ranks is estimated: "harvest" from interventions alone (and
+    by "em" where they tie fewer than half of the ranks together), "em" by the position-based model, "none" takes every
+    rank for examined.
     """
 
     labels: Literal["attractiveness", "clicks"] = Field(
         "attractiveness", description="debiased relevance per pair, or the logged lists with their clicks"
     )
-    examination: Literal["em", "harvest", "none"] = "em"
+    examination: Literal["harvest", "em", "none"] = "harvest"
     cross_fit: Literal["lists", "queries", "both"] = Field(
         "both", description="learn to answer queries asked before, new ones, or both"
     )
@@ -183,18 +184,12 @@ class LearnedRanker(Component, Scorer, Trainable, Persistent):
         return ranker
 
 
-def examination_of(shown: Impressions, how: Literal["em", "harvest", "none"]) -> np.ndarray:
-    """The examination of each rank of a log [ranks], at most 1 and at least .01.
-
-    Ranks that interventions do not reach take the last one above that they do ("harvest").
-    """
-    ranks = int(shown.position.max()) + 1
+def examination_of(shown: Impressions, how: Literal["harvest", "em", "none"]) -> np.ndarray:
+    """The examination of each rank of a log [ranks], at most 1 and at least .01, as `LearnedRankerConfig` says."""
     if how == "none":
-        return np.ones(ranks)
-    if how == "em":
-        values = PositionBased().fit(shown).examination
-    else:
+        return np.ones(int(shown.position.max()) + 1)
+    if how == "harvest":
         found = harvest_examination(shown)
-        last = np.maximum.accumulate(np.where(found.known, np.arange(ranks), 0))
-        values = found.values[last]
-    return np.clip(values / values.max(), 0.01, 1.0)
+        if found.known.mean() >= 0.5:
+            return found.everywhere
+    return np.clip(PositionBased().fit(shown).examination, 0.01, 1.0)

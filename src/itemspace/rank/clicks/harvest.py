@@ -30,6 +30,13 @@ class Examination:
         """The ranks that interventions reach: bool [ranks]."""
         return np.isfinite(self.values)
 
+    @property
+    def everywhere(self) -> np.ndarray:
+        """The values scaled to at most 1 and at least .01; a rank that is not known takes the known one above it."""
+        last = np.maximum.accumulate(np.where(self.known, np.arange(len(self.values)), 0))
+        filled = self.values[last]
+        return np.clip(filled / filled.max(), 0.01, 1.0)
+
 
 def harvest_examination(shown: Impressions, *, reference: int = 0) -> Examination:
     """Examination by rank from the pairs that a log shows at several ranks, whatever made it do so: several rankers,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
 from itemspace.core.interactions import Impressions
 from itemspace.rank.clicks.base import CLIP, ClickConfig, ClickModel, rate
+from itemspace.rank.clicks.harvest import harvest_examination
 from itemspace.rank.clicks.lists import Cells, Lists
 
 
 class PositionBasedConfig(ClickConfig):
+    """examination: learned along with attractiveness ("em"), or from interventions beforehand ("harvest")."""
+
+    examination: Literal["em", "harvest"] = "em"
     iterations: int = Field(500, ge=1, description="of expectation maximization, at most")
     tolerance: float = Field(1e-6, ge=0, description="stop when no examination moves by more")
 
@@ -23,6 +27,10 @@ class PositionBased(ClickModel):
     Only the product is seen, so the two can be told apart only where the same pair was shown at different ranks, and
     only up to a factor: `examination` is relative to the most examined rank, which is 1. Ranks whose pairs never stood
     elsewhere keep an arbitrary level: `harvest_examination` says which ranks hang together.
+
+    Learned along, examination is right where most pairs are seen often. Of pairs seen a few times each, as in the long tail
+    of a shop's queries, it comes out as little better than the click rate of ranks: take "harvest" there, which only
+    compares a pair with itself (in the demo shop, four showings a pair, it errs by .01 where EM errs by .06).
 
     A step costs one pass over the distinct (pair, rank) cells, not over the log. The missing data is the examination
     alone (attraction is only asked of what was examined), which converges faster than imputing both.
@@ -45,20 +53,27 @@ class PositionBased(ClickModel):
         by_rank = np.bincount(cells.condition, cells.clicked, ranks) / np.maximum(per_rank, 1)
         # Started from the rates of ranks; the same data gives the same answer, there is nothing random.
         examination = np.clip(by_rank / max(float(by_rank.max()), CLIP), 0.01, 1.0)
+        fixed = self.config.examination == "harvest"
+        if fixed:
+            examination = harvest_examination(shown).everywhere
         attractive = rate(clicks, np.bincount(cells.pair, cells.shown, pairs), self.config.prior)
         curve = []
         for _ in range(self.config.iterations):
             looked, found = examination[cells.condition], attractive[cells.pair]
             curve.append(log_likelihood(cells, looked * found))
             examined = expected_examined(cells, looked, found)
+            before = attractive
             attractive = rate(clicks, np.bincount(cells.pair, examined, pairs), self.config.prior)
             fresh = np.divide(
                 np.bincount(cells.condition, examined, ranks), per_rank, out=np.zeros(ranks), where=per_rank > 0
             )
-            scale = max(float(fresh.max()), CLIP)
-            fresh, attractive = fresh / scale, np.minimum(attractive * scale, 1.0)
-            moved = float(np.abs(fresh - examination).max())
-            examination = fresh
+            if fixed:
+                moved = float(np.abs(attractive - before).max())
+            else:
+                scale = max(float(fresh.max()), CLIP)
+                fresh, attractive = fresh / scale, np.minimum(attractive * scale, 1.0)
+                moved = float(np.abs(fresh - examination).max())
+                examination = fresh
             if moved <= self.config.tolerance:
                 break
         self.attractiveness, self.examination, self.curve = attractive, examination, np.array(curve)
