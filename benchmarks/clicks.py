@@ -143,7 +143,7 @@ def measure_models(data: Dataset, quick: bool) -> dict[str, Any]:
         say(f"{name}: log-likelihood {fit.log_likelihood:.4f}, perplexity {fit.perplexity:.4f}, {took:.1f} s")
     drawn = bootstrap_means(np.column_stack(logs))
     for place, row in enumerate(rows):
-        row.append(interval(drawn[:, place] - drawn[:, -1]))
+        row.append(interval(drawn[:, place] - drawn[:, -1], float((logs[place] - logs[-1]).mean())))
     position = models["position-based"]
     assert isinstance(position, PositionBased)
     harvested = [harvest_examination(part).values for part in (train, test)]
@@ -271,8 +271,8 @@ def publish_sessions(result: Result, found: dict[str, Any]) -> None:
     across = over_queries(values)
     rows = []
     for place, name in enumerate(names):
-        low, high = interval(drawn[:, place])
-        wide = interval(across[:, place])
+        low, high = interval(drawn[:, place], values[:, place].mean())
+        wide = interval(across[:, place], values[:, place].mean())
         robust = found["clicks"]["doubly-robust"][name]
         snips = found["clicks"]["self-normalized"][name]
         rows.append([
@@ -291,10 +291,11 @@ def publish_sessions(result: Result, found: dict[str, Any]) -> None:
     )  # fmt: skip
     for learned in ("LambdaMART", "neural scorer"):
         for other in ("bm25", "popularity", "as logged", "click rate", "position-based model"):
-            difference = drawn[:, names.index(learned)] - drawn[:, names.index(other)]
+            one, two = names.index(learned), names.index(other)
+            low = interval(drawn[:, one] - drawn[:, two], (values[:, one] - values[:, two]).mean())[0]
             result.at_least(
                 f"known queries: nDCG@10, {learned} less {other}, lower end of 95% over sessions",
-                interval(difference)[0],
+                low,
                 0.0,
             )
 
@@ -304,7 +305,7 @@ def publish_queries(result: Result, found: dict[str, Any]) -> None:
     across = over_queries(values)
     rows = []
     for place, name in enumerate(names):
-        low, high = interval(across[:, place])
+        low, high = interval(across[:, place], values[:, place].mean())
         less = values[:, place] - values[:, 0]
         p = float(permutation_p(less[:, None])[0]) if place else float("nan")
         wins = f"{int((less > 0).sum())} : {int((less < 0).sum())}"
@@ -319,10 +320,11 @@ def publish_queries(result: Result, found: dict[str, Any]) -> None:
     )
     for learned in ("LambdaMART", "neural scorer"):
         for other in ("bm25", "popularity"):
-            difference = across[:, names.index(learned)] - across[:, names.index(other)]
+            one, two = names.index(learned), names.index(other)
+            low = interval(across[:, one] - across[:, two], (values[:, one] - values[:, two]).mean())[0]
             result.at_least(
                 f"new queries: nDCG@10, {learned} less {other}, lower end of 95% over queries",
-                interval(difference)[0],
+                low,
                 0.0,
             )
 

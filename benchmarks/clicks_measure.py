@@ -84,10 +84,14 @@ def ndcg_table(
     return values, drawn
 
 
-def interval(drawn: np.ndarray) -> tuple[float, float]:
-    """The 95% percentile interval of bootstrap values [resamples]."""
+def interval(drawn: np.ndarray, value: float) -> tuple[float, float]:
+    """The 95% pivotal interval of a `value` from its bootstrap [resamples].
+
+    Resampled sessions are noisier judges than the sessions, so resampled nDCGs lie below the value; what they spread
+    around it is what counts, mirrored as it should be.
+    """
     low, high = percentile_interval(drawn[:, None])
-    return float(low[0]), float(high[0])
+    return 2 * value - float(high[0]), 2 * value - float(low[0])
 
 
 def over_queries(values: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -125,5 +129,5 @@ def expected_clicks(
     value, means = divide(parts[:, ::2].sum(0), parts[:, 1::2].sum(0)), divide(drawn[:, ::2], drawn[:, 1::2])
     out: dict[str, dict[str, tuple[float, float, float]]] = {method: {} for method in methods}
     for number, (name, method) in enumerate((name, method) for name in arms for method in methods):
-        out[method][name] = (float(value[number]), *interval(means[:, number]))
+        out[method][name] = (float(value[number]), *interval(means[:, number], float(value[number])))
     return out

@@ -16,9 +16,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from speed_page import section, summary
+
 from itemspace.core.report import Report
 from search import markdown
-from speed_page import section, summary
 
 HOME = Path(__file__).parents[1] / "docs"
 NAMES = {"beauty": "Amazon Beauty (2014)", "sports": "Amazon Sports (2014)", "scientific": "Amazon Scientific"}
