@@ -53,7 +53,10 @@ class Examples:
 
     @classmethod
     def joined(cls, parts: list[Examples]) -> Examples:
-        """The lists of all parts."""
+        """The lists of all parts; none of no parts."""
+        if not parts:
+            nothing = np.zeros(0, np.float32)
+            return cls(np.zeros((0, 0), np.float32), nothing, np.zeros(0, np.int32), np.zeros(1, np.int64))
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(
             np.concatenate([part.features for part in parts]),
@@ -79,6 +82,7 @@ def pair_examples(
     folds: int = 5,
     prior: float = 5.0,
     negatives: int = 0,
+    max_lists: int = 20_000,
     interactions: Interactions | None = None,
     rng: RNG = 0,
 ) -> Examples:
@@ -90,18 +94,21 @@ def pair_examples(
     models that are to answer both.
 
     negatives: random items added to each list as irrelevant. A log only has what some ranker chose to show; a model that
-    is to reorder what a retriever found must have seen other items, too.
+    is to reorder what a retriever found must have seen other items, too. max_lists: lists made at most; the queries asked
+    most are taken.
     """
     texts, query = numbered_queries(shown)
-    candidates = query_candidates(query, shown.item, len(texts))
-    drawn = derive(rng, "negatives").integers(0, len(shown.items), (len(texts), negatives)).astype(np.int32)
+    ways = _ways(cross_fit)
+    most = max(1, max_lists // (folds * ("lists" in ways) + ("queries" in ways)))
+    chosen = np.sort(np.argsort(-np.bincount(query), kind="stable")[:most])
+    requests, candidates = _asked(texts, query, shown.item, chosen)
+    drawn = derive(rng, "negatives").integers(0, len(shown.items), (len(chosen), negatives)).astype(np.int32)
     drawn[(drawn[:, :, None] == candidates[:, None, :]).any(2)] = -1
     candidates = np.concatenate([candidates, drawn], axis=1)
     random = np.arange(candidates.shape[1]) >= candidates.shape[1] - negatives
-    requests = Requests.texts(texts)
     static = features.static(requests, candidates)
     parts = []
-    for by in ("lists", "queries") if cross_fit == "both" else (cross_fit,):
+    for by in ways:
         number = min(folds, len(np.unique(shown.request if by == "lists" else query)))
         fold = folds_of(shown, by, number, rng)
         for one in range(number):  # a handful; everything within is at once
@@ -117,6 +124,19 @@ def pair_examples(
             present = known | (random & (candidates >= 0) & known.any(1, keepdims=True))
             parts.append(Examples.of_matrix(whole, np.nan_to_num(label), present))
     return Examples.joined(parts)
+
+
+def _ways(cross_fit: CrossFit) -> tuple[Literal["lists", "queries"], ...]:
+    return ("lists", "queries") if cross_fit == "both" else (cross_fit,)
+
+
+def _asked(
+    texts: tuple[str, ...], query: np.ndarray, item: np.ndarray, chosen: np.ndarray
+) -> tuple[Requests, np.ndarray]:
+    """Some queries (sorted numbers [q]) as requests, and what each was ever shown with [q, most]."""
+    mine = np.isin(query, chosen)
+    candidates = query_candidates(np.searchsorted(chosen, query[mine]), item[mine], len(chosen))
+    return Requests.texts([texts[number] for number in chosen.tolist()]), candidates
 
 
 _ATTRACTIVE = 3
@@ -141,12 +161,12 @@ def list_examples(
     take the positions into account.
     """
     texts, query = numbered_queries(shown)
-    candidates = query_candidates(query, shown.item, len(texts))
-    requests = Requests.texts(texts)
-    static = features.static(requests, candidates)
     clicked = np.unique(shown.request[shown.outcome > 0])
     drawn = derive(rng, "training lists").permutation(clicked)[:max_lists]
-    ways: tuple[Literal["lists", "queries"], ...] = ("lists", "queries") if cross_fit == "both" else (cross_fit,)
+    chosen = np.unique(query[np.isin(shown.request, drawn)])
+    requests, candidates = _asked(texts, query, shown.item, chosen)
+    static = features.static(requests, candidates)
+    ways = _ways(cross_fit)
     share = np.array_split(drawn, len(ways))
     parts = []
     for by, lists in zip(ways, share, strict=True):
@@ -163,11 +183,12 @@ def list_examples(
                 requests, candidates
             )
             whole = np.concatenate([static, behavior], axis=2)
-            column = (candidates[query[at]] == shown.item[at, None]).argmax(1)
+            row = np.searchsorted(chosen, query[at])
+            column = (candidates[row] == shown.item[at, None]).argmax(1)
             starts = np.flatnonzero(np.concatenate(([True], np.diff(shown.request[at]) != 0)))
             parts.append(
                 Examples(
-                    whole[query[at], column],
+                    whole[row, column],
                     (shown.outcome[at] > 0).astype(np.float32),
                     shown.position[at].astype(np.int32),
                     np.concatenate((starts, [len(at)])).astype(np.int64),

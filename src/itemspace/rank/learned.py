@@ -45,7 +45,7 @@ class LearnedRankerConfig(Config):
     negatives: int = Field(
         5, ge=0, description="random items in every list, as irrelevant; not where labels are clicks"
     )
-    max_lists: int = Field(20_000, ge=1, description="logged lists learned from, where labels are clicks")
+    max_lists: int = Field(20_000, ge=1, description="lists learned from, at most")
 
 
 class LearnedRanker(Component, Scorer, Trainable, Persistent):
@@ -94,11 +94,12 @@ class LearnedRanker(Component, Scorer, Trainable, Persistent):
             "cross_fit": config.cross_fit,
             "folds": config.folds,
             "prior": config.prior,
+            "max_lists": config.max_lists,
             "interactions": done,
             "rng": seed,
         }
         if config.labels == "clicks":
-            examples = list_examples(self.features, shown, self.examination, max_lists=config.max_lists, **about)  # type: ignore[arg-type]
+            examples = list_examples(self.features, shown, self.examination, **about)  # type: ignore[arg-type]
         else:
             examples = pair_examples(self.features, shown, self.examination, negatives=config.negatives, **about)  # type: ignore[arg-type]
         if len(examples) == 0:
