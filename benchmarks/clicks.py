@@ -112,6 +112,11 @@ def publish_worlds(result: Result, found: dict[str, Any]) -> None:
     result.at_most("demo shop: mean error of examination, EM, worst seed", shop[1], 0.03)
     result.at_most("click log: mean error of examination, interventions, worst seed", small[2], 0.03)
     result.at_most("click log: mean error of examination, EM, worst seed", small[1], 0.03)
+    result.notes.append(
+        "Most pairs of the demo shop are seen a few times each (20,000 lists show 51,000 pairs), and each has an "
+        "attractiveness of its own: EM explains the clicks by these and leaves the examination near the rate of ranks. "
+        "Interventions compare a pair only with itself."
+    )
     result.at_least("click log: counting per rank errs more than EM, times, worst seeds", small[0] / small[1], 2.0)
 
 
@@ -241,29 +246,40 @@ def measure_sessions(bench: Bench, quick: bool) -> dict[str, Any]:
     }
 
 
-def measure_queries(bench: Bench, quick: bool) -> dict[str, Any]:
+def measure_queries(bench: Bench, quick: bool, fresh: bool) -> dict[str, Any]:
     """Every arm on each query after learning from the others only."""
     shown = bench.data.impressions
     assert shown is not None
     assert shown.query is not None
     few, _ = parted(shown, (200 if quick else FEW) / 5_000, 3)
     relevance = bench.relevance(shown)  # the held-out query's own sessions, all of them
-    queries = np.arange(len(bench.candidates))
     arms: list[Arm] = [words(bench), vectors(bench), popularity(bench), *rankers(bench, "queries")]
-    values, chosen = np.zeros((len(queries), len(arms))), []
-    for held in queries.tolist():
-        train = few.take(few.query != held)
-        parts = np.array_split(np.random.default_rng(held).permutation(queries[queries != held]), 3)
-        folds = [(train.take(~np.isin(train.query, part)), relevance, part) for part in parts]
-        for place, arm in enumerate(arms):
-            setting, _ = arm.tuned(bench, folds)
-            values[held, place] = bench.ndcg(arm.score(train, setting), relevance)[held]
-            chosen.append([shown.queries[held], arm.name, str(setting)])
-        say(
-            f'queries: "{shown.queries[held]}" '
-            + ", ".join(f"{a.name} {v:.3f}" for a, v in zip(arms, values[held], strict=True))
-        )
-    return {"arms": [a.name for a in arms], "ndcg": values.tolist(), "queries": list(shown.queries), "chosen": chosen}
+    found = []
+    for held in range(len(bench.candidates)):
+        one = kept(f"query-{held}", quick, fresh, lambda held=held: held_out(bench, arms, few, relevance, held))
+        told = ", ".join(f"{arm.name} {value:.3f}" for arm, value in zip(arms, one["ndcg"], strict=True))
+        say(f'queries: "{shown.queries[held]}" {told}')
+        found.append(one)
+    return {
+        "arms": [a.name for a in arms],
+        "ndcg": [one["ndcg"] for one in found],
+        "chosen": [o["chosen"] for o in found],
+    }
+
+
+def held_out(bench: Bench, arms: list[Arm], few: Impressions, relevance: np.ndarray, held: int) -> dict[str, Any]:
+    """nDCG@10 of every arm on one query, tuned over three parts of the others and learned from them."""
+    assert few.query is not None
+    queries = np.arange(len(bench.candidates))
+    train = few.take(few.query != held)
+    parts = np.array_split(np.random.default_rng(held).permutation(queries[queries != held]), 3)
+    folds = [(train.take(~np.isin(train.query, part)), relevance, part) for part in parts]
+    settings = [arm.tuned(bench, folds)[0] for arm in arms]
+    values = [
+        float(bench.ndcg(arm.score(train, setting), relevance)[held])
+        for arm, setting in zip(arms, settings, strict=True)
+    ]
+    return {"ndcg": values, "chosen": [str(setting) for setting in settings]}
 
 
 def publish_sessions(result: Result, found: dict[str, Any]) -> None:
@@ -380,7 +396,7 @@ def main() -> None:
         "worlds": (lambda: measure_worlds(quick), publish_worlds),
         "models": (lambda: measure_models(data(), quick), publish_models),
         "sessions": (lambda: measure_sessions(bench(), quick), publish_sessions),
-        "queries": (lambda: measure_queries(bench(), quick), publish_queries),
+        "queries": (lambda: measure_queries(bench(), quick, fresh), publish_queries),
     }
     for name, (measure, publish) in parts.items():
         if name in wanted:
