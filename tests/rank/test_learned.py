@@ -16,7 +16,7 @@ from itemspace.evaluate import evaluate
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.metrics.kernels import dcg, divide
-from itemspace.rank.behavior import BEHAVIOR, Behavior
+from itemspace.rank.behavior import BEHAVIOR, Behavior, asked
 from itemspace.rank.examples import folds_of, list_examples, pair_examples
 from itemspace.rank.features import Features, scores_within
 from itemspace.rank.lambdamart import LambdaMART, graded
@@ -282,6 +282,16 @@ def test_dense_vectors_are_a_feature(world, tmp_path):
     features.save(tmp_path)
     opened = Features.open(tmp_path).bind(catalog)
     np.testing.assert_array_equal(opened.static(requests, candidates), features.static(requests, candidates))
+
+
+def test_pages_without_a_query_are_left_out(world):
+    shown = world.data.impressions
+    browsed = replace(shown, query=np.where(shown.request % 3 == 0, -1, shown.query).astype(np.int32))
+    ranker = LambdaMART(trees=3)
+    ranker.fit(replace(world.data, impressions=browsed))
+    assert int(np.expm1(ranker.behavior.item[:, 0]).round().sum()) == int((shown.request % 3 > 0).sum())
+    named = replace(shown, queries=("  ", *shown.queries[1:]))
+    assert len(asked(named)) == int((shown.query > 0).sum())
 
 
 def test_refusals(world):

@@ -111,6 +111,15 @@ def normalized(texts: Sequence[str | None]) -> pa.Array:
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(lower, r"\s+", " "))
 
 
+def asked(shown: Impressions) -> Impressions:
+    """The impressions that answered a query: pages without one (browsing) are left out."""
+    if shown.query is None or not shown.queries:
+        return shown
+    blank = np.append(np.asarray(pc.equal(normalized(shown.queries), "")), True)
+    keep = ~blank[shown.query]  # row -1, no query, is the last
+    return shown if keep.all() else shown.take(keep)
+
+
 def numbered_queries(shown: Impressions) -> tuple[tuple[str, ...], np.ndarray]:
     """The normalized distinct queries of a log, and the number of each shown item's query int64 [n].
 
@@ -122,7 +131,7 @@ def numbered_queries(shown: Impressions) -> tuple[tuple[str, ...], np.ndarray]:
             "the impressions do not say what was asked", column="query", hint="Give the query of each list."
         )
     encoded = normalized(shown.queries).dictionary_encode()
-    number = np.append(np.asarray(encoded.indices, np.int64), 0)
+    number = np.asarray(encoded.indices, np.int64)
     if int(shown.query.min(initial=0)) < 0:
         raise DataError(
             "some impressions have no query", column="query", hint="Leave them out: impressions.take(query >= 0)."

@@ -20,7 +20,7 @@ from itemspace.core.interactions import Impressions
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed
 from itemspace.core.task import Task
-from itemspace.rank.behavior import Behavior
+from itemspace.rank.behavior import Behavior, asked
 from itemspace.rank.clicks.harvest import harvest_examination
 from itemspace.rank.clicks.position_based import PositionBased
 from itemspace.rank.examples import Examples, list_examples, pair_examples, task_examples
@@ -76,14 +76,15 @@ class LearnedRanker(Component, Scorer, Trainable, Persistent):
         warm: Self | None = None,
         rng: RNG = 0,
     ) -> FitReport:
-        """Learn from the dataset's impressions; its interactions count as an item's popularity.
+        """Learn from the dataset's impressions that answered a query; its interactions count as an item's popularity.
 
         valid: judged requests, by whose nDCG@10 training stops early. warm: go on from another fit over the same features.
 
         Raises:
             DataError: there are no impressions with queries, or no list prefers anything.
         """
-        began, shown, seed = time.monotonic(), dataset.impressions, as_seed(rng)
+        began, seed = time.monotonic(), as_seed(rng)
+        shown = None if dataset.impressions is None else asked(dataset.impressions)
         if shown is None or len(shown) == 0:
             raise DataError("there are no impressions to learn from", hint="Give a log of what was shown and clicked.")
         if self.features is None:
