@@ -1,7 +1,7 @@
 """Write docs/measured.md from the results under docs/measured: `python benchmarks/page.py`.
 
-Results come from `benchmarks/recommend.py` (recommend.json), `benchmarks/search.py` (search-NAME.json) and
-`benchmarks/kills.py` (kills.txt); copy them there to publish them. The page holds nothing that is not in those files.
+Results come from `benchmarks/recommend.py` (recommend.json), `benchmarks/search.py` (search-NAME.json),
+`benchmarks/clicks.py` (clicks.json, written there by itself) and `benchmarks/kills.py` (kills.txt); copy them there to publish them. The page holds nothing that is not in those files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from speed_page import section, summary
 
 from itemspace.core.report import Report
 from search import markdown
@@ -84,6 +86,11 @@ def main() -> None:
         lines.append(markdown(report))
         about = report.provenance
         lines += [f"{about['items']:,} items, {about['queries']} queries, fields {', '.join(about['fields'])}.", ""]
+    clicks = HOME / "measured" / "clicks.json"
+    if clicks.exists():
+        result = json.loads(clicks.read_text())
+        told = list(section(result, HOME / "measured"))
+        lines += [*told[:4], *summary([result]), *told[4:]]
     kills = HOME / "measured" / "kills.txt"
     lines += ["## Kills", "", "`benchmarks/kills.py`.", "", "```text", kills.read_text().strip(), "```", ""]
     (HOME / "measured.md").write_text("\n".join(lines), encoding="utf-8")

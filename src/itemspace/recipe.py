@@ -15,6 +15,10 @@ dimension = 256                       # the part's own options
 [recommender]
 name = "item-knn"
 neighbors = 200
+
+[rerank]                              # off unless named: a scorer learned from --impressions
+name = "lambdamart"
+depth = 50                            # of search's first hits
 ```
 """
 
@@ -59,6 +63,30 @@ class Part(Config):
         return component(component.config_class().parse(self.options, where=f"{group[:-1]} `{self.name}`"))
 
 
+class Rerank(Part):
+    """A scorer learned from the log, which reorders the first `depth` hits of the Space's search.
+
+    It needs impressions that say what was asked. "lambdamart" (extra `learn`) or "neural-scorer" (extra `train`), over
+    the scores of the Space's own words and vectors, its columns of numbers, and what the log says of items and queries.
+    """
+
+    depth: int = Field(50, ge=1, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "options" not in value:
+            known = {k: v for k, v in value.items() if k in ("name", "depth")}
+            return {"name": RERANKER, **known, "options": {k: v for k, v in value.items() if k not in known}}
+        return value
+
+
+RERANKER = "lambdamart"
+"""The re-ranker where `[rerank]` has no name."""
+
+
 class Fusion(Config):
     """How the rankings of words and vectors become one.
 
@@ -84,7 +112,7 @@ class Recipe(Config):
     """Everything `Space.build` may vary.
 
     exact_up_to: with `index` "auto", catalogues of up to this many items are searched exactly. system: the slug of a
-    published system that answers instead of the recipe's own search or recommender.
+    published system that answers instead of the recipe's own search or recommender. rerank: off unless asked for.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -95,6 +123,7 @@ class Recipe(Config):
     index: Part = Part(name="auto")
     fusion: Fusion = Fusion()
     recommender: Part | None = Part(name="auto")
+    rerank: Rerank | None = None
     store: Part = Part(name="lancedb")
     exact_up_to: int = Field(20_000, ge=0)
     system: str | None = None
@@ -129,7 +158,7 @@ class Recipe(Config):
             )
         for section in _GROUPS:
             given = values.get(section)
-            if isinstance(given, Mapping) and "name" not in given:
+            if isinstance(given, Mapping) and "name" not in given and section != "rerank":
                 # Options without a name belong to the default part of that section.
                 default = cls.model_fields[section].default
                 values[section] = {"name": default.name, **given}
@@ -177,6 +206,8 @@ class Recipe(Config):
             )
         if self.fields and self.lexical is not None and "weights" in self.lexical.options:
             raise RecipeError(f"{where}: [fields] and [lexical] weights both weigh the columns; keep [fields].")
+        if self.rerank is not None and self.lexical is None and self.encoder is None:
+            raise RecipeError(f"{where}: [rerank] reorders what search found; turn lexical or the encoder on.")
         if self.encoder is None and self.index.name != "auto":
             raise RecipeError(
                 f"{where}: `index` is {self.index.name}, but without an encoder there are no vectors to hold. "
@@ -222,7 +253,8 @@ class Recipe(Config):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, Part):
-                values[name] = {"name": value.name, **value.options}
+                depth = {"depth": value.depth} if isinstance(value, Rerank) else {}
+                values[name] = {"name": value.name, **depth, **value.options}
             elif isinstance(value, Config):
                 values[name] = value.model_dump(mode="json", exclude_none=True)
             elif value is None and name in ("lexical", "encoder", "recommender"):
@@ -237,6 +269,7 @@ _GROUPS = {
     "encoder": "encoders",
     "index": "indexes",
     "recommender": "recommenders",
+    "rerank": "scorers",
     "store": "stores",
 }
 """The sections that name a part, and the group of parts each draws from."""
@@ -261,11 +294,14 @@ def _toml(source: str | Path) -> dict[str, Any]:
 
 def _unfit(section: str, found: Any) -> str:
     """Why what was found cannot play the part of `section`, in words; empty when it can."""
-    from itemspace.core.contracts import Encoder, Index, Recommender
+    from itemspace.core.contracts import Encoder, Index, Persistent, Recommender, Scorer, Trainable
     from itemspace.core.vectors import Dense, Texts
     from itemspace.store.contract import Store
 
     contracts = {"lexical": Index, "encoder": Encoder, "index": Index, "recommender": Recommender, "store": Store}
+    if section == "rerank":
+        fits = isinstance(found, type) and all(issubclass(found, one) for one in (Scorer, Trainable, Persistent))
+        return "" if fits else "is not a scorer that learns and is saved, which this section needs"
     contract: type = contracts[section]
     if not (isinstance(found, type) and issubclass(found, contract)):
         article = "an" if contract.__name__[0] in "EI" else "a"

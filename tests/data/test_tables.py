@@ -219,3 +219,18 @@ def test_a_reader_of_someone_elses_is_used_by_its_import_path(tmp_path):
     (tmp_path / "x.pipe").write_text("a|Boot\na|Tent\n")
     with pytest.raises(DataError, match=r'x\.pipe, row 2, column "id": the ID "a" occurs a second time'):
         read(tmp_path / "x.pipe", reader=f"{PipeReader.__module__}:PipeReader")
+
+
+@pytest.mark.parametrize("asked", [("q1", "q2"), ("boots", "rope"), ("q1", "boots")])
+def test_queries_of_a_log_that_are_ids_are_read_by_their_texts(tmp_path, asked):
+    (tmp_path / "items.csv").write_text(csv_text(ROWS))
+    (tmp_path / "queries.csv").write_text("query_id,text\nq1,boots\nq2,rope\n")
+    one, other = asked
+    (tmp_path / "shown.csv").write_text(
+        f"session_id,query,sku,rank,clicked\ns1,{one},007,1,true\ns1,{one},8,2,false\ns2,{other},9,1,true\n"
+    )
+    names = {name: tmp_path / f"{name}.csv" for name in ("items", "queries")}
+    data = read_tables(names["items"], queries=names["queries"], impressions=tmp_path / "shown.csv")
+    shown = data.impressions
+    said = [shown.queries[row] for row in shown.query.tolist()]
+    assert said == (["q1", "q1", "boots"] if one == "q1" and other == "boots" else ["boots", "boots", "rope"])

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from itemspace.train.losses.binary import BinaryCrossEntropy  # noqa: E402
 from itemspace.train.losses.full_softmax import FullSoftmax  # noqa: E402
+from itemspace.train.losses.listwise import ListwiseSoftmax  # noqa: E402
 from itemspace.train.losses.sampled_softmax import SampledSoftmax  # noqa: E402
 from itemspace.train.samplers import PopularitySampler  # noqa: E402
 
@@ -169,3 +170,23 @@ def test_a_sampled_negative_that_is_every_tokens_target_leaves_the_target_alone(
     targets = torch.full((5,), 7)
     value = SampledSoftmax()(hidden, table, targets, torch.full((4,), 7), torch.ones(50))
     assert float(value.detach()) == 0.0
+
+
+def test_listwise_softmax_equals_the_lists_one_by_one():
+    draw = torch.Generator().manual_seed(3)
+    scores, relevance = (torch.randn(4, 5, generator=draw), torch.rand(4, 5, generator=draw))
+    present = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], dtype=torch.bool)
+    relevance[2] = 0  # prefers nothing: left out
+    scores.requires_grad_()
+    value = ListwiseSoftmax()(scores, relevance, present)
+    wanted = []
+    for row in (0, 1, 3):
+        here = present[row]
+        chance = torch.softmax(scores[row][here], 0)
+        share = relevance[row][here] / relevance[row][here].sum()
+        wanted.append(-(share * chance.log()).sum())
+    expected = torch.stack(wanted).mean()
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    gradient = torch.autograd.grad(value, scores, retain_graph=True)[0]
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, scores)[0], rtol=1e-5, atol=1e-7)
+    assert (gradient[~present] == 0).all()

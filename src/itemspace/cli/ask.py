@@ -21,7 +21,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     k: Count = 10,
     where: WhereOption = None,
-    by: Annotated[str | None, typer.Option(help="hybrid, lexical, dense or system.")] = None,
+    by: Annotated[str | None, typer.Option(help="reranked, hybrid, lexical, dense or system.")] = None,
     facet: Annotated[list[str] | None, typer.Option(help="Count this column's values among all matches.")] = None,
     sort: Annotated[str | None, typer.Option(help="Order by a column instead of the score; -column descends.")] = None,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,

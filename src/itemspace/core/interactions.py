@@ -186,6 +186,25 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.request)
 
+    def take(self, rows: np.ndarray) -> Impressions:
+        """Some shown items, in the order given (a boolean mask keeps their order); vocabularies stay whole."""
+
+        def pick(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        at = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return replace(
+            self,
+            request=self.request[rows],
+            item=self.item[rows],
+            position=self.position[rows],
+            outcome=self.outcome[rows],
+            query=pick(self.query),
+            user=pick(self.user),
+            time=pick(self.time),
+            context=None if self.context is None else self.context.take(pa.array(at)),
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         parts = [self.request, self.item, self.position, self.outcome, self.items.values, list(self.queries)]

@@ -41,7 +41,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "bpr-mf": "itemspace.recommend.bpr_mf:BPRMF",
         "sasrec": "itemspace.recommend.sasrec:SASRec",
     },
-    "scorers": {"factorization-machine": "itemspace.rank.factorization_machine:FactorizationMachine"},
+    "scorers": {
+        "factorization-machine": "itemspace.rank.factorization_machine:FactorizationMachine",
+        "lambdamart": "itemspace.rank.lambdamart:LambdaMART",
+        "neural-scorer": "itemspace.rank.neural_scorer:NeuralScorer",
+    },
     "linkers": {"mentions": "itemspace.link.mentions:MentionLinker"},
     "tokenizers": {"hierarchical-k-means": "itemspace.identify.hierarchical_kmeans:HierarchicalKMeans"},
     "readers": {

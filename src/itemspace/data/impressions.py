@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +11,7 @@ import pyarrow.compute as pc
 from itemspace.core.catalog import Catalog
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.interactions import Impressions
+from itemspace.core.judgments import Queries
 from itemspace.data.frame import Frame
 from itemspace.data.reader import Reading, Unknown
 
@@ -64,6 +67,14 @@ def impressions_of(
         times,
     )
     return catalog, made
+
+
+def in_words(shown: Impressions, queries: Queries) -> Impressions:
+    """The same impressions with query IDs replaced by their texts, where every query of the log is such an ID."""
+    rows = queries.ids.find(list(shown.queries))
+    if not len(rows) or (rows < 0).any():
+        return shown
+    return replace(shown, queries=tuple(queries.texts[row] for row in rows.tolist()))
 
 
 def _numbered(keys: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import RecipeError, nearest
+from itemspace.data.impressions import in_words
 from itemspace.data.read import OPTIONS, locate, matching, read, reading_of
 from itemspace.data.reader import Reading
 from itemspace.data.readers.tables import is_log, parts_of
@@ -91,6 +92,8 @@ def _dataset(files: TableFiles, folder: Path, reading: Reading) -> Dataset:
         parts["impressions"] = read_shown(Path(files.impressions), catalog, reading)[1]
     if files.queries is not None or files.judgments is not None:
         parts["queries"], parts["judgments"] = read_judged(files.queries, files.judgments, catalog, reading)[1:]
+        if "impressions" in parts:
+            parts["impressions"] = in_words(parts["impressions"], parts["queries"])
     reading.rejects.close()
     return reading.dataset(Path(files.items), "tables", catalog, source={"streamed": True}, **parts)
 

@@ -18,7 +18,7 @@ from itemspace.core.judgments import Judgments, Queries
 from itemspace.core.schema import ID_NAMES, Schema
 from itemspace.data.files import load_csv, load_parquet, typed
 from itemspace.data.frame import Frame
-from itemspace.data.impressions import impressions_of
+from itemspace.data.impressions import impressions_of, in_words
 from itemspace.data.jsons import from_records, load_json, load_jsonl
 from itemspace.data.reader import Reading, bare_catalog, queries_of
 
@@ -172,6 +172,8 @@ def read_tables(
     # Judgments last: they carry rows alone, so the catalogue must not gain items after them.
     if queries is not None or judgments is not None:
         catalog, parts["queries"], parts["judgments"] = read_judged(queries, judgments, catalog, reading)
+        if "impressions" in parts:
+            parts["impressions"] = in_words(parts["impressions"], parts["queries"])
     parts = _same_rows(parts, catalog)
     reading.rejects.close()
     return reading.dataset(Path(items if items is not None else interactions or ""), "tables", catalog, **parts)

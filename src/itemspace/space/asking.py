@@ -66,9 +66,9 @@ class Asking:
     ) -> Hits:
         """The k best items for each query, among those `where` allows: the filter applies before the cut.
 
-        by: "hybrid" (words and vectors fused), "lexical", "dense", or the "system" it was built with; by default the
-        fullest of these that exists. facets: columns counted over everything that
-        matches. sort: columns ("price", "-rating") that order what matches instead of relevance. offset: hits to skip.
+        by: "hybrid" (words and vectors fused), "lexical", "dense", "reranked" (the first of these with its first hits
+        reordered by what was learned from clicks), or the "system" it was built with; by default the fullest of these
+        that exists. facets: columns counted over everything that matches. sort: columns ("price", "-rating") that order what matches instead of relevance. offset: hits to skip.
         group_by: one hit per value of a column (variants of one product). A blank query lists items by popularity.
         rules: merchandising rules, or their file; with `sort` they only exclude. A pinned item counts as a match.
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from itemspace._version import __version__
 from itemspace.core.artifacts import Artifact
 from itemspace.core.config import load_object
-from itemspace.core.contracts import Recommender
+from itemspace.core.contracts import Recommender, Retriever
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import ArtifactError, ContractError, DataError
 from itemspace.core.files import FileLock
@@ -29,6 +29,8 @@ from itemspace.core.vectors import Dense
 from itemspace.data.staged import BATCH_BYTES, IDS, ITEMS, MappedCatalog, rows_within, write_ids, write_items
 from itemspace.data.table_files import TableFiles
 from itemspace.encode.cache import encode_catalog
+from itemspace.rank.features import Features, numeric_columns
+from itemspace.rank.learned import LearnedRanker
 from itemspace.recipe import Recipe
 from itemspace.space import parts
 from itemspace.space.choosing import fitted
@@ -65,6 +67,13 @@ class Build:
             raise DataError("the catalogue is empty.", hint="A Space needs at least one item.")
         if self.recipe.system is not None:
             load_object("itemspace.systems.registry:find")(self.recipe.system)  # refuses an unknown slug
+        if self.recipe.rerank is not None:
+            shown = self.data.impressions
+            if shown is None or shown.query is None or not (shown.outcome > 0).any() or not self.columns:
+                raise DataError(
+                    "the recipe's [rerank] learns from clicks on answers to queries, and there are none.",
+                    hint="Give --impressions with queries and clicks, or leave [rerank] out.",
+                )
         searched = self.columns and (self.recipe.lexical is not None or self.recipe.encoder is not None)
         recommended = self.recipe.recommender is not None and self.data.interactions is not None
         if not searched and not recommended and self.recipe.system is None:
@@ -132,6 +141,10 @@ class Build:
         if {"lexical", "dense"} <= set(folders) and self.data.judgments is not None:
             folders["fusion"] = stages.folder(
                 "fusion", "weighing words and vectors", lambda to: self._tune_fusion(folders, to)
+            )
+        if self.recipe.rerank is not None:
+            folders["reranker"] = stages.folder(
+                "reranker", "learning to rerank from clicks", lambda to: self._fit_reranker(folders, to)
             )
         manifest["parts"] = sorted(set(folders) - {"store"})
         return folders
@@ -215,17 +228,35 @@ class Build:
         counts = np.zeros(len(self.data.catalog), np.int64) if log is None else log.counts()
         Suggesting.build(self.data.catalog, counts, given).save(to)
 
-    def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
-        from itemspace.space.tuning import stated, tune
+    def _retrievers(self, folders: dict[str, Path]) -> dict[str, Retriever]:
+        """What the finished indexes make, words and vectors fused as the recipe says."""
+        from itemspace.space.tuning import stated
 
-        made = parts.make_words(self.recipe, self.columns)
-        assert made is not None
-        retrievers = parts.compose(
-            (made[0], parts.open_part(folders["lexical"])),
-            (parts.open_part(folders["encoder"]), parts.open_part(folders["dense"])),
-            self.recipe,
-            stated(self.recipe),
-        )
+        words = dense = None
+        if "lexical" in folders:
+            made = parts.make_words(self.recipe, self.columns)
+            assert made is not None
+            words = (made[0], parts.open_part(folders["lexical"]))
+        if "dense" in folders:
+            dense = (parts.open_part(folders["encoder"]), parts.open_part(folders["dense"]))
+        return parts.compose(words, dense, self.recipe, stated(self.recipe))
+
+    def _fit_reranker(self, folders: dict[str, Path], to: Path) -> None:
+        assert self.recipe.rerank is not None
+        scorer = self.recipe.rerank.make("scorers")
+        if isinstance(scorer, LearnedRanker):
+            found = {name: made for name, made in self._retrievers(folders).items() if name in ("lexical", "dense")}
+            catalog = self.data.catalog
+            for retriever in found.values():
+                retriever.bind(catalog)
+            scorer.using(Features(found, numeric_columns(catalog), shared=True).bind(catalog))
+        scorer.fit(self.data, rng=self.recipe.seed)
+        parts.save_part(scorer, to)
+
+    def _tune_fusion(self, folders: dict[str, Path], to: Path) -> None:
+        from itemspace.space.tuning import tune
+
+        retrievers = self._retrievers(folders)
         (to / "fusion.json").write_text(json.dumps(tune(self.data, retrievers, self.recipe), indent=1))
 
     def _place_store(self, stage: Path) -> str:

@@ -56,11 +56,14 @@ def of_search(space: Space, data: Dataset, k: int) -> Report:
     """Every way this Space searches, on the half of the judged queries that tuned nothing."""
     _, test = split_queries(data, 0.5, derive(space.recipe.seed, "search-halves"))
     arms: dict[str, Retriever] = {}
-    for name in ("system", "hybrid", "lexical", "dense"):
+    for name in ("system", "hybrid", "lexical", "dense", "reranked"):
         try:
             arms[name] = space.retriever(name)
         except RequestError:
             continue
+    how = "half of the judged queries; the other half tuned the fusion"
+    if "reranked" in arms:
+        how += "; the re-ranker learned from the clicks of the whole log, on these queries too where they are in it"
     metrics = [f"ndcg@{k}", f"recall@{10 * k}", f"mrr@{k}", f"precision@{k}"]
     return compare(
         arms,
@@ -68,7 +71,7 @@ def of_search(space: Space, data: Dataset, k: int) -> Report:
         metrics,
         baseline=next(iter(arms)),
         title=f"Search in {space.path.name}",
-        provenance=_about(space, data, "half of the judged queries; the other half tuned the fusion"),
+        provenance=_about(space, data, how),
     )
 
 

@@ -159,6 +159,8 @@ class Space(Asking, Showing):
         if live.encoder is not None and live.dense is not None:
             dimension = live.encoder.space.dimension
             told.append(f"vectors by {type(live.encoder).__name__} ({dimension}) in {type(live.dense).__name__}")
+        if live.reranker is not None:
+            told.append(f"reranked by {type(live.reranker).__name__}")
         if live.recommender is not None:
             told.append(f"recommendations by {type(live.recommender).__name__}")
         return ", ".join(told)
@@ -190,8 +192,8 @@ class Space(Asking, Showing):
         return self._live.histories.users
 
     def retriever(self, by: str | None = None) -> Retriever:
-        """What `search(by=...)` asks: "hybrid", "lexical", "dense" or "system"; by default the first there is of
-        "system", "hybrid", "lexical", "dense".
+        """What `search(by=...)` asks: "reranked", "hybrid", "lexical", "dense" or "system"; by default the first there is
+        of "system", "reranked", "hybrid", "lexical", "dense".
 
         Raises:
             RequestError: the Space has no such part.
@@ -202,7 +204,7 @@ class Space(Asking, Showing):
         elif set(made) == {"browse"}:
             raise RequestError("this Space has no words to search by; leave the query blank to list its items.")
         else:
-            by = next(name for name in ("system", "hybrid", "lexical", "dense") if name in made)
+            by = next(name for name in ("system", "reranked", "hybrid", "lexical", "dense") if name in made)
         if by not in made:
             known = [name for name in made if name != "browse"]
             raise RequestError(f"this Space does not search by `{by}`.{nearest(by, known)} It has: {', '.join(known)}.")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from itemspace.core.artifacts import Artifact
 from itemspace.core.catalog import Catalog
-from itemspace.core.contracts import Encoder, Index, Recommender, Retriever
+from itemspace.core.contracts import Encoder, Index, Recommender, Retriever, Scorer
 from itemspace.core.errors import ArtifactError, SpaceMismatchError
 from itemspace.core.ids import Ids, string_ids
 from itemspace.core.keeping import follow
@@ -75,6 +75,7 @@ class Live:
     words: tuple[TextFields, Index] | None = None
     recommender: Recommender | None = None
     system: Retriever | None = None
+    reranker: Scorer | None = None
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
     suggesting: Suggesting | None = None
@@ -108,6 +109,8 @@ class Live:
             made.suggesting = _open_or(
                 folder / "suggest", lambda: None, "the index of suggestions", made._suggestions_of
             )
+        if "reranker" in held:
+            made.reranker = parts.open_part(folder / "reranker")
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store)
@@ -184,6 +187,8 @@ class Live:
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
         self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
+        if self.reranker is not None and self.recipe.rerank is not None:
+            self.retrievers["reranked"] = parts.reranked(self.retrievers, self.reranker, self.recipe.rerank.depth)
         if self.system is not None:
             self.retrievers["system"] = self.system
         self.retrievers["browse"] = Browse(self.recommender)

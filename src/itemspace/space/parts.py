@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.contracts import Encoder, Index, Retriever
+from itemspace.core.contracts import Encoder, Index, Retriever, Scorer
 from itemspace.core.errors import RecipeError, nearest
 from itemspace.core.keeping import open_part, save_part
-from itemspace.core.operators import Encoded, fuse
+from itemspace.core.operators import Cut, Encoded, Reranked, fuse
 from itemspace.core.schema import Schema
 from itemspace.encode.fields import TextFields
+from itemspace.rank.learned import LearnedRanker
 from itemspace.recipe import Part, Recipe
 
-__all__ = ["compose", "make_index", "make_words", "open_part", "readable", "save_part", "words_of"]
+__all__ = ["compose", "make_index", "make_words", "open_part", "readable", "reranked", "save_part", "words_of"]
 
 TITLE_WEIGHT = 2.0
 """Weight of a column named like a title, where the recipe names no weights: it says most in the fewest words."""
@@ -91,3 +92,10 @@ def compose(
             depth=recipe.fusion.depth,
         )
     return made
+
+
+def reranked(made: Mapping[str, Retriever], scorer: Scorer, depth: int) -> Reranked:
+    """The fullest of `compose`'s retrievers with its first `depth` hits in the scorer's order."""
+    if isinstance(scorer, LearnedRanker):
+        scorer.attach(made)
+    return Reranked(next(made[name] for name in ("hybrid", "lexical", "dense") if name in made), Cut(scorer, depth))

@@ -179,20 +179,7 @@ def without_impressions(dataset: Dataset, held: np.ndarray, *, in_order: bool = 
 
 def take_impressions(shown: Impressions, keep: np.ndarray) -> Impressions:
     """The impressions where `keep` [n] is true."""
-
-    def pick(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[keep]
-
-    return replace(
-        shown,
-        request=shown.request[keep],
-        item=shown.item[keep],
-        position=shown.position[keep],
-        outcome=shown.outcome[keep],
-        query=pick(shown.query),
-        user=pick(shown.user),
-        time=pick(shown.time),
-    )
+    return shown.take(keep)
 
 
 def finish(

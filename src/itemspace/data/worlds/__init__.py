@@ -4,6 +4,7 @@
 - `checkerboard`: groups of users like groups of items. Collaborative filtering.
 - `popularity_drift`: fashions come and go. Time-aware popularity.
 - `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
+- `click_log`: lists shown, moved about and clicked. Click models, re-rankers learned from clicks, off-policy estimates.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
@@ -19,6 +20,7 @@ from itemspace.data.worlds.base import (
     uniform_level,
 )
 from itemspace.data.worlds.checkerboard import CommunityTruth, checkerboard
+from itemspace.data.worlds.clicks import ClickTruth, click_log
 from itemspace.data.worlds.markov import MarkovTruth, markov
 from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
@@ -26,6 +28,7 @@ from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_s
 from itemspace.data.worlds.topics import TopicsTruth, topics
 
 __all__ = [
+    "ClickTruth",
     "CommunityTruth",
     "DriftTruth",
     "MarkovTruth",
@@ -37,6 +40,7 @@ __all__ = [
     "best_possible_ndcg",
     "chance_level",
     "checkerboard",
+    "click_log",
     "conditional",
     "demo_shop",
     "markov",
