@@ -4,6 +4,7 @@
 - `checkerboard`: groups of users like groups of items. Collaborative filtering.
 - `popularity_drift`: fashions come and go. Time-aware popularity.
 - `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
+- `paraphrases`, `passages`: the same meaning in other words. Learned text encoders.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
@@ -24,6 +25,7 @@ from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
 from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
 from itemspace.data.worlds.topics import TopicsTruth, topics
+from itemspace.data.worlds.wordings import WordingsTruth, paraphrases, passages
 
 __all__ = [
     "CommunityTruth",
@@ -32,6 +34,7 @@ __all__ = [
     "Oracle",
     "ShopTruth",
     "TopicsTruth",
+    "WordingsTruth",
     "World",
     "best_possible",
     "best_possible_ndcg",
@@ -40,6 +43,8 @@ __all__ = [
     "conditional",
     "demo_shop",
     "markov",
+    "paraphrases",
+    "passages",
     "popularity_drift",
     "shop_world",
     "topics",
