@@ -18,7 +18,8 @@ from itemspace.train.losses.contrastive import ContrastiveLoss, InfoNCE, MultiLa
 from itemspace.train.mining import mine_negatives
 
 if TYPE_CHECKING:
-    from itemspace.encode.two_tower import Engagement, Layers, TwoTowerConfig
+    from itemspace.encode.engagement import Engagement
+    from itemspace.encode.two_tower import Layers, TwoTowerConfig
 
 _BLOCK = 1_024
 

@@ -48,7 +48,7 @@ def test_words_find_some_paraphrases_all_when_wordings_are_one_and_none_at_full_
         data = paraphrases(200, fillers=2, rng=2, **options).data
         found[name] = by_words(data, paraphrase_task(data), "map")
     assert 0.1 < found["other words"] < 0.6
-    assert found["same words"] > 0.95
+    assert found["same words"] > 0.9
     assert found["nothing"] < 0.05
 
 
@@ -73,7 +73,7 @@ def test_worlds_are_the_same_again_and_refuse_what_cannot_be_made():
         assert make(rng=4).data.fingerprint != make(rng=5).data.fingerprint
         with pytest.raises(RequestError, match="randomness"):
             make(randomness=1.5)
-        with pytest.raises(RequestError, match="too many|concepts"):
+        with pytest.raises(RequestError, match="concepts"):
             make(concepts=4)
     with pytest.raises(RequestError, match="size"):
         paraphrases(size=(3, 2))

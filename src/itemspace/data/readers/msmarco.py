@@ -82,8 +82,9 @@ class MsMarcoReader(Reader):
             raise DataError("no qidpidtriples.* is here.", file=str(path), hint="Leave out `triples`.")
         reading.files.append(files[0].name)
         frame = load_lines(files[0], reading.rejects, separator="\t", names=["qid", "right", "wrong"])
-        right = pa.compute.binary_join_element_wise(labels.column("qid"), labels.column("pid"), "\t")
-        wrong = pa.compute.binary_join_element_wise(frame.column("qid"), frame.column("wrong"), "\t")
+        tab = pa.scalar("\t", pa.large_string())
+        right = pa.compute.binary_join_element_wise(labels.column("qid"), labels.column("pid"), tab)
+        wrong = pa.compute.binary_join_element_wise(frame.column("qid"), frame.column("wrong"), tab)
         frame = frame.filter(~mask(pa.compute.is_in(wrong, right)))
         more = pa.table({
             "qid": frame.column("qid"),
