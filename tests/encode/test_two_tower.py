@@ -151,7 +151,7 @@ def test_layers_add_nothing_before_they_are_trained_and_new_settings_do_not_rena
     # A folder written before there were layers, losses and weightings opens, and under the name it had.
     plain.save(tmp_path)
     told = json.loads((tmp_path / "encoder.json").read_text())
-    for name in ("weighting", "hidden", "loss", "two_way", "margin", "false_negatives", "ceiling"):
+    for name in ("weighting", "hidden", "loss", "two_way", "margin", "false_negatives", "ceiling", "least_texts"):
         del told["config"][name]
     (tmp_path / "encoder.json").write_text(json.dumps(told))
     assert TwoTowerEncoder.open(tmp_path).space == plain.space
@@ -160,6 +160,15 @@ def test_layers_add_nothing_before_they_are_trained_and_new_settings_do_not_rena
     arrays = (plain._buckets, plain._weights, plain._table)
     before = fingerprint(TwoTowerEncoder.path(), told["config"], told["columns"], *arrays)
     assert plain.space.encoder == f"two-tower-{before}"
+
+
+def test_rare_n_grams_are_dropped_where_asked():
+    data = paraphrases(rng=1)
+    every, common = (TwoTowerEncoder(dimension=8, words=2, least_texts=n).fit(data.catalog) for n in (1, 2))
+    found = common._counts(data.catalog.texts())
+    in_texts = np.bincount(found.indices, minlength=found.shape[1])
+    assert np.array_equal(common._buckets, np.flatnonzero(in_texts >= 2))
+    assert np.array_equal(every._buckets, np.flatnonzero(in_texts >= 1))
 
 
 def test_questions_that_are_items_learn_neither_for_nor_against_themselves():

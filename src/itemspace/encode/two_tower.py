@@ -55,10 +55,11 @@ class TwoTowerConfig(Config):
     false_negatives: Literal["words", "score"] = Field(
         "words", description="what a mined item is spared for: having the query's words, or a score near a right item's"
     )
+    least_texts: int = Field(1, ge=1, description="n-grams in fewer items (or queries, where no item has them) are dropped")
     ceiling: float = Field(0.95, gt=0, le=1, description="that score, as a share of the best right item's")
 
 
-_LATER = ("weighting", "hidden", "loss", "two_way", "margin", "false_negatives", "ceiling")
+_LATER = ("weighting", "hidden", "loss", "two_way", "margin", "false_negatives", "ceiling", "least_texts")
 """Settings that encoders saved before them lack: they name a space only where they differ from their defaults."""
 
 
@@ -174,7 +175,8 @@ class TwoTowerEncoder(Encoder):
         found = self._counts(item_texts(catalog, columns))
         asked = self._counts(queries)
         frequency = np.bincount(found.indices, minlength=1 << _BITS)
-        self._buckets = np.flatnonzero(frequency + np.bincount(asked.indices, minlength=1 << _BITS)).astype(np.int32)
+        searched = np.where(frequency == 0, np.bincount(asked.indices, minlength=1 << _BITS), frequency)
+        self._buckets = np.flatnonzero(searched >= self.config.least_texts).astype(np.int32)
         if len(self._buckets) == 0:
             raise DataError("no words to learn from", hint=f"Columns read: {', '.join(columns)}.")
         n = len(catalog)

@@ -27,10 +27,10 @@ from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
 
 TOWERS = TwoTowerConfig(
-    dimension=128, words=2, hidden=(256,), weighting="mean", false_negatives="score", positives=1, rounds=3, epochs=5,
+    dimension=128, words=2, least_texts=2, hidden=(256,), false_negatives="score", positives=1, rounds=2, epochs=5,
     hard_negatives=4, learning_rate=0.002, batch_size=64,
 )  # fmt: skip
-QUICK = TOWERS.model_copy(update={"dimension": 32, "hidden": (32,), "words": 1, "rounds": 2, "epochs": 4})
+QUICK = TOWERS.model_copy(update={"dimension": 32, "hidden": (32,), "words": 1, "epochs": 4, "least_texts": 1})
 METRICS = ("map", "recall@10")
 DEPTH = 100
 
@@ -80,8 +80,8 @@ def check(bench: Bench) -> None:
         if real is not None:
             _measure(bench, real, split_paraphrases(real, 0.5, seed), TOWERS, seed)
             continue
-        meanings = 250 if bench.quick else 1_500
-        world = paraphrases(meanings, concepts=30 if bench.quick else 60, randomness=bench.randomness, rng=seed).data
+        meanings = 160 if bench.quick else 800
+        world = paraphrases(meanings, concepts=24 if bench.quick else 50, randomness=bench.randomness, rng=seed).data
         _measure(bench, world, split_paraphrases(world, 0.5, seed), QUICK if bench.quick else TOWERS, seed)
     if real is not None:
         bench.note(
