@@ -55,7 +55,9 @@ class TwoTowerConfig(Config):
     false_negatives: Literal["words", "score"] = Field(
         "words", description="what a mined item is spared for: having the query's words, or a score near a right item's"
     )
-    least_texts: int = Field(1, ge=1, description="n-grams in fewer items (or queries, where no item has them) are dropped")
+    least_texts: int = Field(
+        1, ge=1, description="n-grams in fewer items (or queries, where no item has them) are dropped"
+    )
     ceiling: float = Field(0.95, gt=0, le=1, description="that score, as a share of the best right item's")
 
 

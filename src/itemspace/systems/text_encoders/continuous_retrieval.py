@@ -27,7 +27,7 @@ from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
 
 TOWERS = TwoTowerConfig(
-    dimension=128, words=2, least_texts=2, hidden=(256,), false_negatives="score", positives=1, rounds=2, epochs=5,
+    dimension=64, words=2, least_texts=2, hidden=(128,), false_negatives="score", positives=1, rounds=2, epochs=5,
     hard_negatives=4, learning_rate=0.002, batch_size=64,
 )  # fmt: skip
 QUICK = TOWERS.model_copy(update={"dimension": 32, "hidden": (32,), "words": 1, "epochs": 4, "least_texts": 1})
@@ -118,7 +118,9 @@ def _measure(bench: Bench, data: Dataset, split: ParaphraseSplit, config: TwoTow
                 (weighting, words) for weighting in ("mean", "tf-idf") for words in (1, 2)
             ]  # fmt: skip
             encoders = [
-                TwoTowerEncoder(dimension=config.dimension, words=words, weighting=weighting)
+                TwoTowerEncoder(
+                    dimension=config.dimension, words=words, weighting=weighting, least_texts=config.least_texts
+                )
                 for weighting, words in grid
             ]
             tuned = tuned_encoder(data.catalog, split.train, "map", encoders, rng=seed)

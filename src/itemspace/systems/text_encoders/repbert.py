@@ -30,11 +30,13 @@ from itemspace.evaluate.tuned import tuned_bm25, tuned_encoder
 from itemspace.index.flat import FlatIndex
 
 ENCODER = TransformerConfig(
-    hidden_size=64, num_heads=4, num_layers=2, inner_size=256, max_length=48, learning_rate=0.002, epochs=6
+    hidden_size=64, num_heads=4, num_layers=2, inner_size=256, max_length=32, learning_rate=0.002, epochs=5
 )
-QUICK = ENCODER.model_copy(update={"hidden_size": 32, "num_layers": 1, "inner_size": 64, "epochs": 4, "learning_rate": 0.004})
+QUICK = ENCODER.model_copy(
+    update={"hidden_size": 32, "num_layers": 1, "inner_size": 64, "epochs": 4, "learning_rate": 0.004}
+)
 METRICS = ("mrr@10", "recall@10", "recall@1000")
-TRAINED, TESTED = 3_000, 2_000
+TRAINED, TESTED = 1_200, 1_500
 """Requests of the real data that are learned from and asked."""
 
 
@@ -76,8 +78,8 @@ def check(bench: Bench) -> None:
             train, test = train.take(np.arange(TRAINED)), test.take(np.arange(TESTED))
             _measure(bench, tools, train, test, ENCODER, seed)
             continue
-        size = (120, 600) if bench.quick else (1_200, 3_000)
-        world = passages(*size, concepts=16 if bench.quick else 40, randomness=bench.randomness, rng=seed).data
+        size = (120, 600) if bench.quick else (600, 1_400)
+        world = passages(*size, concepts=16 if bench.quick else 30, randomness=bench.randomness, rng=seed).data
         train, test = split_queries(world, 0.8, seed)
         _measure(bench, world, train, test, QUICK if bench.quick else ENCODER, seed)
     if tools is not None:
