@@ -80,7 +80,7 @@ def check(bench: Bench) -> None:
         if real is not None:
             _measure(bench, real, split_paraphrases(real, 0.5, seed), TOWERS, seed)
             continue
-        meanings = 160 if bench.quick else 800
+        meanings = 140 if bench.quick else 800
         world = paraphrases(meanings, concepts=24 if bench.quick else 50, randomness=bench.randomness, rng=seed).data
         _measure(bench, world, split_paraphrases(world, 0.5, seed), QUICK if bench.quick else TOWERS, seed)
     if real is not None:

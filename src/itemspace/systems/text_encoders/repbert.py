@@ -78,7 +78,7 @@ def check(bench: Bench) -> None:
             train, test = train.take(np.arange(TRAINED)), test.take(np.arange(TESTED))
             _measure(bench, tools, train, test, ENCODER, seed)
             continue
-        size = (120, 600) if bench.quick else (600, 1_400)
+        size = (120, 500) if bench.quick else (600, 1_400)
         world = passages(*size, concepts=16 if bench.quick else 30, randomness=bench.randomness, rng=seed).data
         train, test = split_queries(world, 0.8, seed)
         _measure(bench, world, train, test, QUICK if bench.quick else ENCODER, seed)
