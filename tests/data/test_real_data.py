@@ -31,6 +31,8 @@ COUNTS = {
     "retrotech": ("retrotech", {"queries": 13, "lists shown": 65_000, "impressions": 1_775_000}),
     "cranfield": ("smart", {"items": 1_400, "queries": 225, "judged pairs": 1_837}),
     "cisi": ("smart", {"items": 1_460, "queries": 111, "judged pairs": 3_114, "judged queries": 76}),
+    "stsb": ("stsb", {"items": 15_457, "queries": 3_809, "judged pairs": 4_739}),
+    "tools-metatool": ("metatool", {"items": 199, "queries": 20_550, "judged pairs": 20_563}),
     "limit/limit-small": ("beir", {"items": 46, "queries": 1_000, "judged pairs": 2_000}),
 }
 

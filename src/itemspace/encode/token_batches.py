@@ -26,6 +26,15 @@ class TextTokens:
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def to_json(self) -> str:
+        """The tokenizer as the file that opens it (its truncation included)."""
+        return str(self._tokenizer.to_str())
+
     def __call__(self, texts: Sequence[str]) -> Ragged:
         """Token IDs int64 of every text, special tokens included, at most `max_length` each."""
         encoded = (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,11 +17,10 @@ from itemspace.core.contracts import Budget, Encoder, FitReport, Role
 from itemspace.core.errors import ContractError, DataError
 from itemspace.core.extras import require
 from itemspace.core.hashing import fingerprint
-from itemspace.core.interactions import Impressions
-from itemspace.core.judgments import Judgments
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive, generator
 from itemspace.core.vectors import Dense, VectorSpace, normalize
+from itemspace.encode.engagement import Engagement
 from itemspace.encode.fields import item_texts, request_texts
 from itemspace.encode.ngrams import counts
 from itemspace.encode.svd import randomized_svd
@@ -31,35 +29,8 @@ _BITS = 20
 _BATCH_TEXTS = 16_384
 
 
-@dataclass(frozen=True)
-class Engagement:
-    """Which items people chose after which queries: texts, and pairs (query [m], item row [m]) with a grade [m] > 0."""
-
-    queries: tuple[str, ...]
-    query: np.ndarray
-    item: np.ndarray
-    grade: np.ndarray
-
-    @classmethod
-    def of_impressions(cls, shown: Impressions) -> Engagement:
-        """Clicks per query and item, each counted by how rarely its place is examined (about 1 / position).
-
-        Raises:
-            DataError: the impressions name no queries.
-        """
-        if shown.query is None:
-            raise DataError("the impressions name no queries to learn from", column="query")
-        width = len(shown.items)
-        keys, inverse = np.unique(shown.query.astype(np.int64) * width + shown.item, return_inverse=True)
-        grade = np.bincount(inverse, weights=shown.outcome * (1.0 + shown.position))
-        keep = grade > 0
-        return cls(shown.queries, keys[keep] // width, (keys[keep] % width).astype(np.int32), grade[keep])
-
-    @classmethod
-    def of_judgments(cls, texts: Sequence[str], judged: Judgments) -> Engagement:
-        """Graded judgments of queries, grades above 0."""
-        keep = judged.grades > 0
-        return cls(tuple(texts), judged.items.groups[keep], judged.items.values[keep], judged.grades[keep])
+Layers = tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+"""Residual feed-forward layers: weights to the hidden size [d, h], bias [h], weights back [h, d]."""
 
 
 class TwoTowerConfig(Config):
@@ -76,18 +47,35 @@ class TwoTowerConfig(Config):
     positives: int = Field(2, ge=1, description="engaged items drawn per query and step, by their grade")
     batch_size: int = Field(128, ge=2, description="queries per step")
     learning_rate: float = Field(0.01, gt=0)
+    weighting: Literal["tf-idf", "mean"] = Field("tf-idf", description="of an n-gram in its text, before it is learned")
+    hidden: tuple[int, ...] = Field((), description="hidden sizes of feed-forward layers after the bag, each residual")
+    loss: Literal["infonce", "multi-label-margin", "triplet"] = "infonce"
+    two_way: bool = Field(False, description="with infonce: items choose among queries as well")
+    margin: float = Field(0.2, gt=0, description="of the margin losses, in cosine")
+    false_negatives: Literal["words", "score"] = Field(
+        "words", description="what a mined item is spared for: having the query's words, or a score near a right item's"
+    )
+    least_texts: int = Field(
+        1, ge=1, description="n-grams in fewer items (or queries, where no item has them) are dropped"
+    )
+    ceiling: float = Field(0.95, gt=0, le=1, description="that score, as a share of the best right item's")
+
+
+_LATER = ("weighting", "hidden", "loss", "two_way", "margin", "false_negatives", "ceiling", "least_texts")
+"""Settings that encoders saved before them lack: they name a space only where they differ from their defaults."""
 
 
 class TwoTowerEncoder(Encoder):
     """Two towers with shared weights: the query's words on one side, an item's title and attributes on the other.
 
-    A tower is a weighted bag of hashed n-grams, each with a learned vector, projected to `dimension` and to length 1; it
-    starts from what the catalogue's texts say (a truncated SVD), so it works before any engagement is seen. `learn`
-    trains it: softmax over products against their engagement, negatives from the batch and mined from the model's own
-    answers. Choose it over `LSAEncoder` where there are clicks or judgments to learn from; it needs `itemspace[train]`.
+    A tower is a weighted bag of hashed n-grams, each with a learned vector, through feed-forward layers where `hidden` has
+    any, to length 1; it starts from what the catalogue's texts say (a truncated SVD; layers add nothing yet), so it works
+    before any engagement is seen. `learn` trains it: softmax over products against their engagement, negatives from the
+    batch and mined from the model's own answers. Choose it over `LSAEncoder` where there are clicks or judgments to learn
+    from, `TransformerEncoder` where the order of words matters; it needs `itemspace[train]`.
 
     Source: Magnani et al. 2022 (Semantic Retrieval at Walmart), sections 3 and 4, with a bag of n-grams in place of
-    their transformer.
+    their transformer; Gillick, Presta and Tomar 2018 for averaged n-grams with feed-forward layers.
     """
 
     config: TwoTowerConfig
@@ -96,6 +84,7 @@ class TwoTowerEncoder(Encoder):
     _buckets: np.ndarray
     _weights: np.ndarray
     _columns: tuple[str, ...]
+    _layers: Layers = ()
     _space: VectorSpace
 
     def fit(self, catalog: Catalog, *, rng: RNG = 0) -> Self:
@@ -130,8 +119,9 @@ class TwoTowerEncoder(Encoder):
         types = None
         if self.config.type_column is not None:
             types = np.unique(np.array(catalog.texts([self.config.type_column]), str), return_inverse=True)[1]
-        table, report = train(self._table, queries, items, engagement, types, self.config, budget, seed)
-        self._adopt(table)
+        start = (self._table, self._layers, queries, items)
+        table, layers, report = train(*start, engagement, types, self.config, budget, seed)
+        self._adopt(table, layers)
         return report
 
     @property
@@ -150,7 +140,7 @@ class TwoTowerEncoder(Encoder):
             texts: Sequence[str] = request_texts(inputs, by=type(self).__name__)
         else:
             texts = item_texts(inputs, self._columns)
-        parts = [normalize(part @ table) for part in self._chunks(texts)]
+        parts = [normalize(feed(part @ table, self._layers)) for part in self._chunks(texts)]
         values = np.concatenate(parts) if parts else np.zeros((0, table.shape[1]), np.float32)
         return Dense(values, self._space)
 
@@ -160,6 +150,9 @@ class TwoTowerEncoder(Encoder):
         (folder / "encoder.json").write_text(json.dumps(told, indent=1))
         for name, array in (("table", table), ("buckets", self._buckets), ("weights", self._weights)):
             np.save(folder / f"{name}.npy", array)
+        for number, layer in enumerate(self._layers):
+            for name, array in zip(_PARTS, layer, strict=True):
+                np.save(folder / f"layer-{number}-{name}.npy", array)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -167,7 +160,11 @@ class TwoTowerEncoder(Encoder):
         encoder = cls(cls.config_class().parse(told["config"]))
         encoder._columns = tuple(told["columns"])
         encoder._buckets, encoder._weights = np.load(folder / "buckets.npy"), np.load(folder / "weights.npy")
-        encoder._adopt(np.load(folder / "table.npy"))
+        layers = tuple(
+            tuple(np.load(folder / f"layer-{number}-{name}.npy") for name in _PARTS)
+            for number in range(len(encoder.config.hidden))
+        )
+        encoder._adopt(np.load(folder / "table.npy"), layers)  # type: ignore[arg-type]
         return encoder
 
     def _start(self, catalog: Catalog, queries: Sequence[str], rng: RNG) -> Self:
@@ -180,7 +177,8 @@ class TwoTowerEncoder(Encoder):
         found = self._counts(item_texts(catalog, columns))
         asked = self._counts(queries)
         frequency = np.bincount(found.indices, minlength=1 << _BITS)
-        self._buckets = np.flatnonzero(frequency + np.bincount(asked.indices, minlength=1 << _BITS)).astype(np.int32)
+        searched = np.where(frequency == 0, np.bincount(asked.indices, minlength=1 << _BITS), frequency)
+        self._buckets = np.flatnonzero(searched >= self.config.least_texts).astype(np.int32)
         if len(self._buckets) == 0:
             raise DataError("no words to learn from", hint=f"Columns read: {', '.join(columns)}.")
         n = len(catalog)
@@ -197,8 +195,20 @@ class TwoTowerEncoder(Encoder):
         table[unseen] = generator(derive(rng, "two-tower words")).normal(
             0, spread * 0.3, (int(unseen.sum()), table.shape[1])
         )
-        self._adopt(table)
+        self._adopt(table, self._new_layers(rng))
         return self
+
+    def _new_layers(self, rng: RNG) -> Layers:
+        """Layers that add nothing yet: what leads back from a hidden size starts at 0."""
+        size, draw = self.config.dimension, generator(derive(rng, "two-tower layers"))
+        return tuple(
+            (
+                draw.normal(0, np.sqrt(2 / size), (size, hidden)).astype(np.float32),
+                np.zeros(hidden, np.float32),
+                np.zeros((hidden, size), np.float32),
+            )
+            for hidden in self.config.hidden
+        )
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
         if not texts:
@@ -206,16 +216,18 @@ class TwoTowerEncoder(Encoder):
         return counts(texts, words=self.config.words, characters=self.config.characters, bits=_BITS)
 
     def _weighed(self, found: sp.csr_matrix) -> sp.csr_matrix:
-        """Counts [n, 2^20] as rows of length 1 over the known n-grams, (1 + log count) * idf each."""
+        """Counts [n, 2^20] over the known n-grams as rows of length 1, (1 + log count) * idf each, or as their shares."""
         at = np.searchsorted(self._buckets, found.indices)
         known = (at < len(self._buckets)) & (self._buckets[np.minimum(at, len(self._buckets) - 1)] == found.indices)
         before = np.concatenate(([0], np.cumsum(known)))
         columns = at[known]
-        values = (1 + np.log(found.data[known])) * self._weights[columns]
+        average = self.config.weighting == "mean"
+        values = found.data[known] if average else (1 + np.log(found.data[known])) * self._weights[columns]
         matrix = sp.csr_matrix((values, columns, before[found.indptr]), shape=(found.shape[0], len(self._buckets)))
         # A product visits a row's entries in stored order: sorted, so that a text's vector never depends on its batch.
         matrix.sort_indices()
-        lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).reshape(-1))
+        sizes = np.asarray((matrix if average else matrix.multiply(matrix)).sum(1)).reshape(-1)
+        lengths = sizes if average else np.sqrt(sizes)
         matrix.data = (matrix.data / np.repeat(np.where(lengths == 0, 1, lengths), np.diff(matrix.indptr))).astype(
             np.float32
         )
@@ -233,8 +245,20 @@ class TwoTowerEncoder(Encoder):
             raise ContractError("this TwoTowerEncoder knows no words yet: call fit(catalog) or learn(...) first.")
         return self._table
 
-    def _adopt(self, table: np.ndarray) -> None:
-        self._table = np.ascontiguousarray(table, np.float32)
-        told: list[Any] = [self.path(), self.config.model_dump(mode="json"), list(self._columns)]
-        print_ = fingerprint(*told, self._buckets, self._weights, self._table)
+    def _adopt(self, table: np.ndarray, layers: Layers) -> None:
+        self._table, self._layers = np.ascontiguousarray(table, np.float32), layers
+        config, usual = self.config.model_dump(mode="json"), TwoTowerConfig().model_dump(mode="json")
+        stated = {name: value for name, value in config.items() if name not in _LATER or value != usual[name]}
+        told: list[Any] = [self.path(), stated, list(self._columns)]
+        print_ = fingerprint(*told, self._buckets, self._weights, self._table, *(a for layer in layers for a in layer))
         self._space = VectorSpace(f"two-tower-{print_}", table.shape[1], "cosine", normalized=True)
+
+
+_PARTS = ("widen", "bias", "narrow")
+
+
+def feed(vectors: np.ndarray, layers: Layers) -> np.ndarray:
+    """Vectors [n, d] through residual layers: x + relu(x W + b) V, one after another."""
+    for widen, bias, narrow in layers:
+        vectors = vectors + np.maximum(vectors @ widen + bias, 0) @ narrow
+    return vectors

@@ -1,9 +1,7 @@
-"""The training of `TwoTowerEncoder`: softmax over engagement-graded products, with mined negatives. Needs torch."""
+"""The training of `TwoTowerEncoder`: towers over bags of n-grams for the contrastive trainer. Needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,31 +11,26 @@ from torch import nn
 
 from itemspace.core.contracts import Budget, FitReport
 from itemspace.core.ragged import Ragged
-from itemspace.core.seeding import derive
 from itemspace.core.vectors import normalize
-from itemspace.train.loop import Loop, LoopConfig
+from itemspace.encode.supervising import supervision_of
+from itemspace.train.contrastive import ContrastiveConfig, train_contrastive
+from itemspace.train.losses.contrastive import ContrastiveLoss, InfoNCE, MultiLabelMargin, Triplet
+from itemspace.train.mining import mine_negatives
 
 if TYPE_CHECKING:
-    from itemspace.encode.two_tower import Engagement, TwoTowerConfig
+    from itemspace.encode.engagement import Engagement
+    from itemspace.encode.two_tower import Layers, TwoTowerConfig
 
 _BLOCK = 1_024
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Queries and candidate items as bags, and what share of each query's engagement a candidate has [q, c]."""
-
-    queries: sp.csr_matrix
-    items: sp.csr_matrix
-    target: np.ndarray
-
-
 class _Tower(nn.Module):
-    """A weighted bag of n-grams to a vector of length 1; the same for queries and items."""
+    """A weighted bag of n-grams, through residual feed-forward layers, to a vector of length 1."""
 
-    def __init__(self, table: np.ndarray) -> None:
+    def __init__(self, table: np.ndarray, layers: Layers) -> None:
         super().__init__()
         self.bag = nn.EmbeddingBag.from_pretrained(torch.from_numpy(table.copy()), freeze=False, mode="sum")
+        self.layers = nn.ParameterList(torch.from_numpy(one.copy()) for layer in layers for one in layer)
 
     def forward(self, bags: sp.csr_matrix) -> torch.Tensor:
         vectors = self.bag(
@@ -45,11 +38,28 @@ class _Tower(nn.Module):
             torch.from_numpy(bags.indptr[:-1].astype(np.int64)),
             per_sample_weights=torch.from_numpy(bags.data),
         )
+        given = list(self.layers)
+        for widen, bias, narrow in zip(given[::3], given[1::3], given[2::3], strict=True):
+            vectors = vectors + torch.relu(vectors @ widen + bias) @ narrow
         return nn.functional.normalize(vectors, dim=1)
+
+    def trained(self) -> tuple[np.ndarray, Layers]:
+        """The table and the layers as they stand."""
+        arrays = [one.detach().numpy().copy() for one in self.layers]
+        layers = tuple(zip(arrays[::3], arrays[1::3], arrays[2::3], strict=True))
+        return self.bag.weight.detach().numpy().copy(), layers
+
+
+def loss_of(config: TwoTowerConfig) -> ContrastiveLoss:
+    """The loss a configuration names."""
+    if config.loss == "infonce":
+        return InfoNCE(config.temperature, two_way=config.two_way)
+    return MultiLabelMargin(config.margin) if config.loss == "multi-label-margin" else Triplet(config.margin)
 
 
 def train(
     table: np.ndarray,
+    layers: Layers,
     queries: sp.csr_matrix,
     items: sp.csr_matrix,
     engagement: Engagement,
@@ -57,43 +67,53 @@ def train(
     config: TwoTowerConfig,
     budget: Budget | None,
     seed: int,
-) -> tuple[np.ndarray, FitReport]:
-    """The trained table [n-grams, dimension] and a report, over all rounds.
+) -> tuple[np.ndarray, Layers, FitReport]:
+    """The trained table [n-grams, dimension], the trained layers and a report, over all rounds.
 
     queries, items: weighted bags, CSR [n, n-grams]. types: a code per item for what kind of thing it is, or None.
     """
-    tower = _Tower(table)
-    asked = np.unique(engagement.query)
-    chosen = sp.csr_matrix(
-        (engagement.grade, (engagement.query, engagement.item)), shape=(queries.shape[0], items.shape[0])
+    tower = _Tower(table, layers)
+    supervision = supervision_of(engagement, items.shape[0])
+    chosen = supervision.chosen
+
+    def mine() -> Ragged:
+        with torch.no_grad():
+            asked, answers = _all(tower, queries), _all(tower, items)
+        if config.false_negatives == "words":
+            return mined(asked, answers, queries, items, chosen, types, config)
+        return mine_negatives(
+            asked, answers, chosen, config.hard_negatives, depth=config.mined_depth, ceiling=config.ceiling,
+            ignore=supervision.ignore, pool=engagement.pool,
+        )  # fmt: skip
+
+    report = train_contrastive(
+        tower,
+        lambda rows: tower(queries[rows]),
+        lambda rows: tower(items[rows]),
+        supervision,
+        loss_of(config),
+        ContrastiveConfig(
+            epochs=config.epochs,
+            rounds=config.rounds,
+            hard_negatives=config.hard_negatives,
+            positives=config.positives,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+        ),
+        budget=budget,
+        seed=seed,
+        name="two-tower",
+        mine=mine,
     )
-    hard = Ragged.empty(queries.shape[0], np.int64)
-    reports: list[FitReport] = []
-    notes: list[str] = []
-    for number in range(config.rounds):
-        if number and config.hard_negatives:
-            weights = tower.bag.weight.detach().numpy()
-            hard = mined(
-                normalize(queries @ weights), normalize(items @ weights), queries, items, chosen, types, config
-            )
-            notes.append(f"round {number + 1}: {len(hard.values):,} hard negatives for {len(asked):,} queries")
-        left = budget
-        if budget is not None and budget.seconds is not None:
-            left = replace(budget, seconds=max(0.0, budget.seconds - sum(r.seconds for r in reports)))
-        batches = _Batches(queries, items, chosen, asked, hard, config)
-        loop = Loop(
-            tower,
-            lambda batch: _loss(tower, batch, config.temperature),
-            batches,
-            LoopConfig(epochs=config.epochs, learning_rate=config.learning_rate, patience=None),
-            seed=int(derive(seed, "two-tower", str(number)).integers(2**31 - 1)),
-        )
-        reports.append(loop.run(left))
-    losses = [value for report in reports for value in report.curve.get("loss", ())]
-    report = FitReport(
-        sum(r.seconds for r in reports), sum(r.epochs for r in reports), curve={"loss": losses}, notes=tuple(notes)
-    )
-    return tower.bag.weight.detach().numpy().copy(), report
+    return *tower.trained(), report
+
+
+def _all(tower: _Tower, bags: sp.csr_matrix) -> np.ndarray:
+    """Vectors of every bag."""
+    if len(tower.layers) == 0:
+        return normalize(bags @ tower.bag.weight.detach().numpy())
+    parts = [tower(bags[start : start + 8192]).numpy() for start in range(0, bags.shape[0], 8192)]
+    return np.concatenate(parts) if parts else np.zeros((0, tower.bag.embedding_dim), np.float32)
 
 
 def mined(
@@ -141,39 +161,3 @@ def mined(
 def _present(matrix: sp.csr_matrix) -> sp.csr_matrix:
     """1 where the matrix has an entry."""
     return sp.csr_matrix((np.ones(len(matrix.data), np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """Epochs of batches: every engaged query once, with engaged items drawn by grade and its hard negatives."""
-
-    queries: sp.csr_matrix
-    items: sp.csr_matrix
-    chosen: sp.csr_matrix
-    asked: np.ndarray
-    hard: Ragged
-    config: TwoTowerConfig
-
-    def __call__(self, rng: np.random.Generator) -> Iterator[_Batch]:
-        order = rng.permutation(self.asked)
-        for start in range(0, len(order), self.config.batch_size):
-            rows = order[start : start + self.config.batch_size]
-            drawn = np.concatenate([self._drawn(rows, rng) for _ in range(self.config.positives)])
-            candidates = np.unique(np.concatenate([drawn, self.hard.take(rows).values]))
-            target = np.asarray(self.chosen[rows][:, candidates].todense(), np.float32)
-            target /= target.sum(1, keepdims=True)
-            yield _Batch(self.queries[rows], self.items[candidates], target)
-
-    def _drawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One engaged item per query [q], in proportion to its grade."""
-        start, stop = self.chosen.indptr[rows], self.chosen.indptr[rows + 1]
-        sums = np.concatenate(([0.0], np.cumsum(self.chosen.data)))
-        point = sums[start] + rng.random(len(rows)) * (sums[stop] - sums[start])
-        at = np.clip(np.searchsorted(sums, point, side="right") - 1, start, stop - 1)
-        return self.chosen.indices[at]
-
-
-def _loss(tower: _Tower, batch: _Batch, temperature: float) -> torch.Tensor:
-    """Cross-entropy between the engagement shares and the softmax over all candidates of the batch."""
-    logits = tower(batch.queries) @ tower(batch.items).T / temperature
-    return -(torch.from_numpy(batch.target) * torch.log_softmax(logits, dim=1)).sum(1).mean()

@@ -5,6 +5,7 @@
 - `popularity_drift`: fashions come and go. Time-aware popularity.
 - `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
 - `click_log`: lists shown, moved about and clicked. Click models, re-rankers learned from clicks, off-policy estimates.
+- `paraphrases`, `passages`: the same meaning in other words. Learned text encoders.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
@@ -26,6 +27,7 @@ from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
 from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
 from itemspace.data.worlds.topics import TopicsTruth, topics
+from itemspace.data.worlds.wordings import WordingsTruth, paraphrases, passages
 
 __all__ = [
     "ClickTruth",
@@ -35,6 +37,7 @@ __all__ = [
     "Oracle",
     "ShopTruth",
     "TopicsTruth",
+    "WordingsTruth",
     "World",
     "best_possible",
     "best_possible_ndcg",
@@ -44,6 +47,8 @@ __all__ = [
     "conditional",
     "demo_shop",
     "markov",
+    "paraphrases",
+    "passages",
     "popularity_drift",
     "shop_world",
     "topics",

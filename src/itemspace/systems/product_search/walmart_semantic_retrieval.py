@@ -16,8 +16,9 @@ from itemspace.core.operators import Encoded, Fused, fuse
 from itemspace.core.task import Task
 from itemspace.data.splits.queries import query_task, split_queries
 from itemspace.data.worlds.topics import topics
+from itemspace.encode.engagement import Engagement
 from itemspace.encode.fields import TextFields
-from itemspace.encode.two_tower import Engagement, TwoTowerConfig, TwoTowerEncoder
+from itemspace.encode.two_tower import TwoTowerConfig, TwoTowerEncoder
 from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.claims import Claim
 from itemspace.index.bm25 import BM25Index
