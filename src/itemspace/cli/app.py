@@ -9,6 +9,7 @@ import typer
 
 from itemspace._version import __version__
 from itemspace.cli.ask import explain, recommend, search, similar
+from itemspace.cli.leaderboard import leaderboard_app
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
@@ -62,6 +63,7 @@ def describe_data(
 
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
+app.add_typer(leaderboard_app, name="leaderboard")
 
 for verb in (demo, build, search, recommend, similar, explain, add, update, remove, log, evaluate, bench):
     app.command()(verb)

@@ -24,6 +24,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
         "text-fields": "itemspace.encode.fields:TextFields",
         "tokens": "itemspace.encode.tokens:TokenEncoder",
+        "impacts": "itemspace.encode.impacts:ImpactEncoder",
         "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },
     "indexes": {
@@ -32,6 +33,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ivf": "itemspace.index.ivf:IVFIndex",
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
+        "sparse": "itemspace.index.sparse:SparseIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",
@@ -50,6 +52,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "esci": "itemspace.data.readers.esci:EsciReader",
         "wands": "itemspace.data.readers.wands:WandsReader",
         "beir": "itemspace.data.readers.beir:BeirReader",
+        "mr-tydi": "itemspace.data.readers.mr_tydi:MrTydiReader",
         "smart": "itemspace.data.readers.smart:SmartReader",
         "movielens": "itemspace.data.readers.movielens:MovieLensReader",
         "recbole": "itemspace.data.readers.recbole:RecboleReader",

@@ -1,0 +1,1 @@
+"""Hybrid and product-search systems."""
