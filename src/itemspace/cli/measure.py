@@ -44,7 +44,8 @@ def evaluate(
 def bench(
     family: Annotated[str, typer.Argument(help="recommend, search, beir, esci or mrtydi.")],
     data: Annotated[
-        str, typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA; beir: several, by commas.")
+        str,
+        typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA; beir: several, by commas."),
     ],
     seeds: Annotated[int, typer.Option(help="How many seeds, for arms that have one.")] = 1,
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,

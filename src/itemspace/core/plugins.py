@@ -52,6 +52,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "esci": "itemspace.data.readers.esci:EsciReader",
         "wands": "itemspace.data.readers.wands:WandsReader",
         "beir": "itemspace.data.readers.beir:BeirReader",
+        "metatool": "itemspace.data.readers.metatool:MetaToolReader",
         "mr-tydi": "itemspace.data.readers.mr_tydi:MrTydiReader",
         "smart": "itemspace.data.readers.smart:SmartReader",
         "movielens": "itemspace.data.readers.movielens:MovieLensReader",

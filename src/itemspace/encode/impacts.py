@@ -123,7 +123,9 @@ class ImpactEncoder(Encoder):
         from itemspace.encode.impacts_training import train
 
         assert self._weights is not None
-        weights, report = train(self._weights, self._idf, self._average, items, queries, engagement, self.config, budget, seed)
+        weights, report = train(
+            self._weights, self._idf, self._average, items, queries, engagement, self.config, budget, seed
+        )
         self._adopt(weights)
         return report
 
@@ -164,14 +166,18 @@ class ImpactEncoder(Encoder):
         encoder = cls(cls.config_class().parse(told["config"]))
         encoder._columns, encoder._average = tuple(told["columns"]), float(told["average"])
         encoder._buckets, encoder._idf = np.load(folder / "buckets.npy"), np.load(folder / "idf.npy")
-        encoder._adopt(Weights(*(np.load(folder / f"{name}.npy") for name in ("present", "read", "write", "threshold"))))
+        encoder._adopt(
+            Weights(*(np.load(folder / f"{name}.npy") for name in ("present", "read", "write", "threshold")))
+        )
         return encoder
 
     def _start(self, catalog: Catalog, queries: Sequence[str], seed: int) -> sp.csr_matrix:
         """Vocabulary, statistics and first weights; the items' counts CSR [n, words]."""
         columns = self.config.columns or tuple(catalog.text_columns())
         if not columns or len(catalog) < 2:
-            raise DataError("an impact encoder starts from the words of at least two items", hint="Name text `columns`.")
+            raise DataError(
+                "an impact encoder starts from the words of at least two items", hint="Name text `columns`."
+            )
         self._columns = columns
         texts = item_texts(catalog, columns)
         found = [counts(texts[at : at + 8192], words=1, characters=(), bits=_BITS) for at in range(0, len(texts), 8192)]
@@ -209,7 +215,9 @@ class ImpactEncoder(Encoder):
 
     def _queries(self, found: sp.csr_matrix, weights: Weights) -> sp.csr_matrix:
         made = found.copy()
-        made.data = (found.data * self._idf[found.indices] * np.exp(weights.present[1][found.indices])).astype(np.float32)
+        made.data = (found.data * self._idf[found.indices] * np.exp(weights.present[1][found.indices])).astype(
+            np.float32
+        )
         return made
 
     def _items(self, found: sp.csr_matrix, weights: Weights) -> sp.csr_matrix:

@@ -195,7 +195,9 @@ def _refuse(bad: Rejects, frame: Frame, wrong: np.ndarray, column: str, problem:
     bad.add(frame.file, frame.rows[wrong], column if column != "line" else "", values, problem)
 
 
-def evaluate_run(path: Path, dataset: Dataset, metrics: Sequence[str] = METRICS, *, name: str | None = None) -> Evaluation:
+def evaluate_run(
+    path: Path, dataset: Dataset, metrics: Sequence[str] = METRICS, *, name: str | None = None
+) -> Evaluation:
     """Score a run file on every judged query of `dataset`, as trec_eval does."""
     assert dataset.queries is not None
     assert dataset.judgments is not None
@@ -287,14 +289,18 @@ def make_board(
         for path in files:
             check = validate_run(path, datasets[name], depth=depth)
             if check.sound and check.tag in sound:
-                again = Problem(check.file, 0, "tag", check.tag, f'the tag "{check.tag}" is taken by {sound[check.tag].name}')
+                again = Problem(
+                    check.file, 0, "tag", check.tag, f'the tag "{check.tag}" is taken by {sound[check.tag].name}'
+                )
                 check = RunCheck(check.file, check.tag, check.lines, check.queries, (again,), check.notes)
             if check.sound:
                 sound[check.tag] = path
             else:
                 refused.append((name, check))
         entries += _entries(name, sound, datasets[name], tuple(metrics), baseline)
-        notes[name] = (f"{len(query_task(datasets[name])):,} judged queries, {len(datasets[name].catalog):,} documents",)
+        notes[name] = (
+            f"{len(query_task(datasets[name])):,} judged queries, {len(datasets[name].catalog):,} documents",
+        )
     return Board(tuple(metrics), baseline, tuple(entries), tuple(refused), notes)
 
 

