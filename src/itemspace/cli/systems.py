@@ -35,7 +35,10 @@ def listed(
     if as_json:
         from itemspace.cli.render import print_json
 
-        print_json([{"slug": r.slug, "family": r.family, "title": r.title, "state": r.state} for r in rows])
+        from itemspace.systems.page import gallery_rows
+
+        shown = {row.slug for row in rows}
+        print_json([row for row in gallery_rows() if row["slug"] in shown])
         return
     _print(rows)
 
