@@ -118,4 +118,7 @@ class TestSparse(IndexContract):
 
     def foreign(self):
         values = self.queries(3).values
-        return [Sparse(values, self.space("another")), Sparse(values, VectorSpace("contract", self.dimension, "cosine"))]
+        return [
+            Sparse(values, self.space("another")),
+            Sparse(values, VectorSpace("contract", self.dimension, "cosine")),
+        ]

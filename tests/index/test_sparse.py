@@ -13,7 +13,9 @@ SPACE = VectorSpace("t", 30, "dot")
 
 def vectors(n, seed):
     rng = np.random.default_rng(seed)
-    return Sparse(sp.csr_matrix(np.round(rng.random((n, 30)), 2) * (rng.random((n, 30)) < 0.15)).astype(np.float32), SPACE)
+    return Sparse(
+        sp.csr_matrix(np.round(rng.random((n, 30)), 2) * (rng.random((n, 30)) < 0.15)).astype(np.float32), SPACE
+    )
 
 
 @pytest.mark.parametrize("weight", [-0.5, np.nan, np.inf])

@@ -34,7 +34,6 @@ def listed(
         raise RequestError(f"no such system. Families: {', '.join(families)}.")
     if as_json:
         from itemspace.cli.render import print_json
-
         from itemspace.systems.page import gallery_rows
 
         shown = {row.slug for row in rows}

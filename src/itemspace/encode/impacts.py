@@ -37,12 +37,12 @@ class ImpactConfig(Config):
     columns: tuple[str, ...] = Field((), description="catalogue columns to read; default: every column of words")
     dimension: int = Field(64, ge=0, description="rank of the expansion; 0 learns weights of present words only")
     words: int = Field(160, ge=1, description="most words kept of an item; the heaviest are")
-    epochs: int = Field(4, ge=1, description="over the queries, or over the items where there are none")
+    epochs: int = Field(8, ge=1, description="over the queries, or over the items where there are none")
     batch_size: int = Field(64, ge=2, description="queries per step; the items of the others are negatives")
     learning_rate: float = Field(0.003, gt=0)
     temperature: float = Field(2.0, gt=0, description="of the softmax over a batch's items")
     sparsity: float = Field(0.001, ge=0, description="price of a word's mean weight squared (FLOPS regularization)")
-    crop: float = Field(0.15, gt=0, lt=1, description="share of an item's words that play its query, without queries")
+    crop: float = Field(0.4, gt=0, lt=1, description="share of an item's words that play its query, without queries")
 
 
 @dataclass(frozen=True)

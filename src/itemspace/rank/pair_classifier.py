@@ -53,7 +53,7 @@ class PairClassifierConfig(Config):
     hidden: int = Field(64, ge=1, description="width of the hidden layer")
     query_words: int = Field(12, ge=1, description="most words read of a query, the rarest ones")
     item_words: int = Field(48, ge=1, description="most words read of an item, the rarest ones")
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1, description="pairs per step")
     learning_rate: float = Field(0.005, gt=0)
     weight_decay: float = Field(0.01, ge=0)
@@ -190,12 +190,13 @@ class PairClassifier(Component, Scorer, Persistent):
         return self._read(texts, self.config.query_words)
 
     def _read(self, texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rarest words of each text: numbers int64 [n, most] (the number of words where absent), weights [n, most].
+        """The rarest words of each text: numbers int64 [n, w] (the number of words where absent), weights [n, w], w <= most.
 
         Weights are TF-IDF of length 1 over the words kept.
         """
         bags = heaviest(unit(self._known(self._counts(texts)), self._idf), most)
         lengths = np.diff(bags.indptr)
+        most = int(max(lengths.max(initial=0), 1))  # absent words count for nothing, so no wider than the longest text
         row = np.repeat(np.arange(len(lengths)), lengths)
         place = np.arange(len(row)) - np.repeat(bags.indptr[:-1], lengths)
         words = np.full((len(lengths), most), len(self._buckets), np.int64)

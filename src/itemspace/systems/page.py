@@ -59,7 +59,11 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
 def _row(row: Row) -> str:
     name = f"[{row.slug}](#{row.slug})" if row.finding else row.slug
     source = f"[{row.slug}.py]({UP}{row.source})" if row.source else ""
-    measured = "" if row.finding is None else f"{', '.join(_real_data(row.finding)) or 'worlds only'}; {row.finding['measured']}"
+    measured = (
+        ""
+        if row.finding is None
+        else f"{', '.join(_real_data(row.finding)) or 'worlds only'}; {row.finding['measured']}"
+    )
     told = [verdict.split(" (")[0] for verdict in row.verdicts]
     counts = ", ".join(f"{told.count(verdict)} {verdict}" for verdict in dict.fromkeys(told))
     return f"| {row.n} | {name}: {_cell(row.title)} | {row.state} | {source} | {measured} | {counts} |"

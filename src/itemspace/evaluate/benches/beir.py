@@ -119,7 +119,7 @@ def _one(
             "items": len(dataset.catalog),
             "fields": fields,
             "protocol": "zero-shot: no query and no judgment was seen before; numbers are of the run files",
-            "same IDs left out": int(len(own_documents(dataset).values)) if is_beir(dataset) else 0,
+            "same IDs left out": len(own_documents(dataset).values) if is_beir(dataset) else 0,
             "left out": missing,
         },
     )

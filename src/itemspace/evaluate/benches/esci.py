@@ -104,15 +104,13 @@ def classifier(name: str, catalog: Catalog, train: Examples, pairs: PairClassifi
     return made
 
 
-def chances(
-    name: str, catalog: Catalog, train: Examples, test: Examples, pairs: PairClassifierConfig, seed: int
-) -> np.ndarray:
-    """Probabilities of the labels of the test pairs [m, 4]; "majority" has the training pairs' shares for each."""
-    if name == "majority":
+def chances(train: Examples, test: Examples, made: PairClassifier | None) -> np.ndarray:
+    """Probabilities of the labels of the test pairs [m, 4]; without a classifier the training pairs' shares for each."""
+    if made is None:
         share = np.bincount(train.label, minlength=len(LABELS)) / max(len(train), 1)
         return np.tile(share, (len(test), 1))
     found = test.pairs()
-    return classifier(name, catalog, train, pairs, seed).probabilities(found.texts, found.query, found.item)
+    return made.probabilities(found.texts, found.query, found.item)
 
 
 def _ranking_report(
@@ -162,7 +160,8 @@ def _classes_report(
     for name in names:
         found = []
         for seed in seeds[:1] if name == "majority" else seeds:
-            guessed = chances(name, catalog, train, test, pairs, seed)
+            made = None if name == "majority" else classifier(name, catalog, train, pairs, seed)
+            guessed = chances(train, test, made)
             found.append(decided_substitutes(guessed) if substitutes else decided(guessed))
         each = [classes(truth, labels, substitutes=substitutes) for labels in found]
         for metric in ("micro-f1", "macro-f1"):

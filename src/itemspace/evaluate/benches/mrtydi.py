@@ -20,13 +20,12 @@ from itemspace.encode.lsa import LSAConfig, LSAEncoder
 from itemspace.encode.sentence_transformer import SentenceTransformerEncoder
 from itemspace.evaluate.benches import chosen
 from itemspace.evaluate.benches.beir import answers, store_run
-from itemspace.evaluate.benches.references import B, K1, one_field, word_columns
+from itemspace.evaluate.benches.references import K1, B, one_field, word_columns
 from itemspace.evaluate.compare import report_of
 from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.index.lexical.analyze import AnalyzerConfig
-from itemspace.index.lexical.languages import Language
 from itemspace.search import FusionReport, tune_fusion
 
 ARMS = ("bm25", "dense", "hybrid")
@@ -64,9 +63,10 @@ def words(data: Dataset, language: str, *, columns: Sequence[str] | None = None)
 
 def dense(
     data: Dataset,
-    language: Language | str,
+    language: str,
     *,
     model: str | None = None,
+    latent: LSAConfig | None = None,
     columns: Sequence[str] | None = None,
     rng: int = 0,
 ) -> Retriever:
@@ -78,7 +78,7 @@ def dense(
     if model is not None:
         pretrained = SentenceTransformerEncoder(model=model, columns=("words",))
         return Encoded(pretrained, FlatIndex()).build(flat).bind(data.catalog)
-    settings = LSAConfig(words=0, characters=(1, 2, 3)) if language in _PAIRED else LSAConfig()
+    settings = latent or (LSAConfig(words=0, characters=(1, 2, 3)) if language in _PAIRED else LSAConfig())
     return Encoded(LSAEncoder(settings).fit(flat, rng=rng), FlatIndex()).build(flat).bind(data.catalog)
 
 

@@ -16,7 +16,7 @@ from itemspace.core.schema import Schema
 from itemspace.encode.cache import CachedEncoder
 from itemspace.encode.fields import TextFields
 from itemspace.encode.impacts import ImpactConfig, ImpactEncoder
-from itemspace.encode.lsa import LSAEncoder
+from itemspace.encode.lsa import LSAConfig, LSAEncoder
 from itemspace.encode.sentence_transformer import SentenceTransformerEncoder
 from itemspace.index.bm25 import BM25Index, installed
 from itemspace.index.flat import FlatIndex
@@ -59,7 +59,8 @@ class References:
     """The reference retrievers of one catalogue, each made when first asked for.
 
     model: a sentence-transformers model for "minilm". cache: a folder for its vectors. rng: the seed of what learns;
-    `impacts` what the sparse model is trained with (on the catalogue's texts alone: no query, no judgment).
+    `impacts` and `latent` what the sparse and the dense model are trained with (on the catalogue's texts alone: no query,
+    no judgment).
     """
 
     catalog: Catalog
@@ -68,6 +69,7 @@ class References:
     cache: Path | None = None
     rng: int = 0
     impacts: ImpactConfig = field(default_factory=ImpactConfig)
+    latent: LSAConfig = field(default_factory=LSAConfig)
     analyzer: AnalyzerConfig = field(default_factory=AnalyzerConfig)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class References:
 
     def lsa(self) -> Retriever:
         """Dense vectors learned from the catalogue's own words."""
-        return Encoded(LSAEncoder().fit(self._flat, rng=self.rng), FlatIndex()).build(self._flat)
+        return Encoded(LSAEncoder(self.latent).fit(self._flat, rng=self.rng), FlatIndex()).build(self._flat)
 
     def minilm(self) -> Retriever:
         """Dense vectors of a pretrained model.

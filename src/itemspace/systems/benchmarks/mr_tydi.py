@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from itemspace.data.readers.mr_tydi import LANGUAGES, SPLITS, write_mr_tydi
 from itemspace.data.splits.queries import query_task, split_queries
 from itemspace.data.worlds.scripts import in_script
 from itemspace.data.worlds.topics import topics
+from itemspace.encode.lsa import LSAConfig
 from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.benches.mrtydi import Trio, dense, words
 from itemspace.evaluate.benches.references import bundled_model
@@ -36,7 +39,9 @@ METRICS = ("mrr@100", "recall@100")
 REAL = ("cranfield", "cisi")
 SCRIPTS = ("ja", "ko", "th", "bn", "te", "ar")
 """Languages whose words cannot be told by spaces and letters alone."""
-MIX = (0.6, 0.2, 0.2)
+WORLD: Mapping[str, Any] = {"lists": 10, "concepts": 12, "bridge": 0.15, "mix": (0.55, 0.3, 0.15)}
+LATENT = LSAConfig(words=1, characters=(), dimension=64)
+"""In the worlds: coined words share syllables that mean nothing, so words are counted whole."""
 
 
 class MrTydiConfig(Config):
@@ -73,10 +78,10 @@ def check(bench: Bench) -> None:
                 worst = max if arm == "tuning" else np.mean
                 bench.record(arm, {metric: float(worst([one[metric] for one in each])) for metric in each[0]})
             continue
-        size = (300, 120) if bench.quick else (800, 400)
-        world = topics(*size, lists=10, mix=MIX, bridge=0.5, randomness=bench.randomness, rng=seed).data
+        size = (400, 300) if bench.quick else (800, 600)
+        world = topics(*size, randomness=bench.randomness, rng=seed, **WORLD).data
         world = replace(world, judgments=replace(world.judgments, grades=np.floor(world.judgments.grades / 3)))
-        for arm, value in _three(bench, world, "sw", dense(world, "sw", rng=seed), seed, None).items():
+        for arm, value in _three(bench, world, "sw", dense(world, "sw", latent=LATENT, rng=seed), seed, None).items():
             bench.record(arm, value)
         _scripts(bench, world, seed)
     bench.record("reader", {"loaded": loaded()})
@@ -203,8 +208,7 @@ SYSTEM = System(
         ),
         Claim("no test query is seen while the weight is tuned", "test-queries-seen", arm="tuning", at_most=0.0),
         Claim("zero-shot dense vectors rank worse than BM25", "mrr@100", over="dense", arm="words", by=0.02),
-        Claim("the hybrid ranks better than BM25", "mrr@100", over="words"),
-        Claim("the hybrid ranks better than dense vectors", "mrr@100", over="dense"),
-        Claim("the hybrid finds more than BM25", "recall@100", over="words"),
+        Claim("the hybrid ranks better than BM25", "mrr@100", over="words", by=0.01),
+        Claim("the hybrid ranks better than dense vectors", "mrr@100", over="dense", by=0.01),
     ),
 )
