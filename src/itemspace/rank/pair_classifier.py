@@ -53,9 +53,9 @@ class PairClassifierConfig(Config):
     hidden: int = Field(64, ge=1, description="width of the hidden layer")
     query_words: int = Field(12, ge=1, description="most words read of a query, the rarest ones")
     item_words: int = Field(48, ge=1, description="most words read of an item, the rarest ones")
-    epochs: int = Field(20, ge=1)
-    batch_size: int = Field(128, ge=1, description="pairs per step")
-    learning_rate: float = Field(0.005, gt=0)
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(64, ge=1, description="pairs per step")
+    learning_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(0.01, ge=0)
 
 

@@ -44,7 +44,7 @@ REAL: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """What stands for BEIR's datasets, which are not among the data here: name -> folder and columns."""
 WORLD: Mapping[str, Any] = {"lists": 10, "concepts": 12, "bridge": 0.3, "mix": (0.1, 0.8, 0.1)}
-SIZE = {True: (300, 150), False: (800, 300)}
+SIZE = {True: (300, 120), False: (800, 300)}
 LATENT = LSAConfig(words=1, characters=(), dimension=64)
 """In the worlds: coined words share syllables that mean nothing, so words are counted whole."""
 
@@ -147,7 +147,8 @@ def _measure(
     bench.used(data, queries=0 if data.queries is None else len(data.queries))
     depth = 100 if bench.quick else 1000
     latent = LSAConfig() if bench.place == "real" else LATENT
-    references = References(data.catalog, word_columns(data.catalog), rng=seed, latent=latent)
+    impacts = ImpactConfig(epochs=4) if bench.quick else ImpactConfig()
+    references = References(data.catalog, word_columns(data.catalog), rng=seed, impacts=impacts, latent=latent)
     for arm in ARMS:
         began = time.perf_counter()
         one_field = len(word_columns(data.catalog)) < 2 and arm == "bm25-multifield"

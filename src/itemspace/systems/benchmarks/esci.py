@@ -69,15 +69,17 @@ def check(bench: Bench) -> None:
             halves = (_as_labels(shop, task) for task in split_queries(shop, 0.5, seed))
             train, test = (Examples.of(half, GAINS["paper"]) for half in halves)
             bench.used(shop, pairs=len(train) + len(test))
-            catalog, columns, epochs = shop.catalog, CHORUS, 20
+            catalog, columns = shop.catalog, CHORUS
         else:
             size = (96, 240) if bench.quick else (600, 800)
             world = relations(*size, kinds=4 if bench.quick else 10, randomness=bench.randomness, rng=seed).data
             train, test = _halves(world)
             bench.used(world, pairs=len(train) + len(test))
-            catalog, columns, epochs = world.catalog, WORLD, 20
-        pairs = PairClassifierConfig(columns=columns, epochs=epochs)
-        towers = TwoTowerConfig(columns=columns, epochs=epochs // 2, learning_rate=0.003)
+            catalog, columns = world.catalog, WORLD
+        pairs = PairClassifierConfig(columns=columns)
+        if bench.quick:
+            pairs = pairs.model_copy(update={"epochs": 8, "learning_rate": 0.02})
+        towers = TwoTowerConfig(columns=columns, epochs=pairs.epochs // 2, learning_rate=0.003)
         ranked, cross = _rank(bench, train, test, catalog, towers, pairs, seed)
         labelled = _classify(bench, train, test, catalog, pairs, seed, cross)
         bench.record("system", {"reference-difference": max(ranked, labelled), "loaded": _loaded(seed)})

@@ -39,8 +39,8 @@ METRICS = ("mrr@100", "recall@100")
 REAL = ("cranfield", "cisi")
 SCRIPTS = ("ja", "ko", "th", "bn", "te", "ar")
 """Languages whose words cannot be told by spaces and letters alone."""
-WORLD: Mapping[str, Any] = {"lists": 10, "concepts": 12, "bridge": 0.15, "mix": (0.55, 0.3, 0.15)}
-LATENT = LSAConfig(words=1, characters=(), dimension=64)
+WORLD: Mapping[str, Any] = {"lists": 10, "concepts": 12, "bridge": 0.15, "series": 300, "mix": (0.5, 0.35, 0.15)}
+LATENT = LSAConfig(words=1, characters=(), dimension=32)
 """In the worlds: coined words share syllables that mean nothing, so words are counted whole."""
 
 
@@ -78,7 +78,7 @@ def check(bench: Bench) -> None:
                 worst = max if arm == "tuning" else np.mean
                 bench.record(arm, {metric: float(worst([one[metric] for one in each])) for metric in each[0]})
             continue
-        size = (400, 300) if bench.quick else (800, 600)
+        size = (600, 500) if bench.quick else (800, 600)
         world = topics(*size, randomness=bench.randomness, rng=seed, **WORLD).data
         world = replace(world, judgments=replace(world.judgments, grades=np.floor(world.judgments.grades / 3)))
         for arm, value in _three(bench, world, "sw", dense(world, "sw", latent=LATENT, rng=seed), seed, None).items():
