@@ -91,7 +91,9 @@ def test_scores_are_those_of_trec_eval_whatever_the_ranks_say(folder, tiny):
         lines += [f"q{q} Q0 d{d} {r} {5 - r // 2} me" for r, d in enumerate(order, 1)]
     path = written(folder, lines)
     ours = evaluate_run(path, tiny)
-    qrels = [ir_measures.Qrel(q, d, g) for q, d, g in [("q1", "d1", 1), ("q1", "d2", 2), ("q2", "d2", 1), ("q3", "d3", 1)]]
+    qrels = [
+        ir_measures.Qrel(q, d, g) for q, d, g in [("q1", "d1", 1), ("q1", "d2", 2), ("q2", "d2", 1), ("q3", "d3", 1)]
+    ]
     for metric, measure in (("ndcg@10", ir_measures.nDCG @ 10), ("recall@100", ir_measures.R @ 100)):
         theirs = ir_measures.calc_aggregate([measure], qrels, list(ir_measures.read_trec_run(str(path))))[measure]
         assert ours[metric] == pytest.approx(theirs, abs=1e-12), "a query without a line counts 0"
@@ -100,7 +102,9 @@ def test_scores_are_those_of_trec_eval_whatever_the_ranks_say(folder, tiny):
 def test_the_bench_stores_runs_that_the_board_takes(tmp_path):
     world = topics(120, 60, lists=10, rng=0).data
     write_beir(world, tmp_path / "world")
-    report = run_bench("beir", str(tmp_path / "world"), arms=["bm25-flat", "bm25-multifield", "lsa"], runs=tmp_path / "runs")
+    report = run_bench(
+        "beir", str(tmp_path / "world"), arms=["bm25-flat", "bm25-multifield", "lsa"], runs=tmp_path / "runs"
+    )
     data = Dataset.read(tmp_path / "world")
     runs = find_runs(tmp_path / "runs")
     assert [path.name for path in runs["world"]] == ["bm25-flat.run", "bm25-multifield.run", "lsa.run"]
@@ -158,6 +162,14 @@ def test_the_command_line_names_line_and_value_and_says_no(folder, monkeypatch):
     assert json.loads(done.output)["values"]["recall@100"] == pytest.approx(2 / 3)
     (folder / "runs" / "tiny").mkdir(parents=True)
     path.rename(folder / "runs" / "tiny" / "me.run")
-    words = ["leaderboard", "page", str(folder / "runs"), "--data", str(folder / "tiny"), "-o", str(folder / "board.md")]
+    words = [
+        "leaderboard",
+        "page",
+        str(folder / "runs"),
+        "--data",
+        str(folder / "tiny"),
+        "-o",
+        str(folder / "board.md"),
+    ]
     assert CliRunner().invoke(app, words).exit_code == 0
     assert "| me |" in (folder / "board.md").read_text()

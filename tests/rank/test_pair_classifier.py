@@ -92,7 +92,9 @@ def test_the_world_says_what_an_item_is_to_a_query():
     truth, data = world.truth, world.data
     given = Examples.of(data, GAINS["paper"])
     for q in range(40):
-        for item, label in zip(given.candidates[q].tolist(), given.label[given.candidates.offsets[q] :].tolist(), strict=False):
+        for item, label in zip(
+            given.candidates[q].tolist(), given.label[given.candidates.offsets[q] :].tolist(), strict=False
+        ):
             assert LABELS[truth.label[q, item]] == LABELS[label]
     titles = data.catalog.texts(["title"])
     exact = [(q, int(i)) for q, i in zip(*np.nonzero(truth.label == 0), strict=True)]

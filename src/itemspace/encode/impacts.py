@@ -148,7 +148,7 @@ class ImpactEncoder(Encoder):
             texts = item_texts(inputs, self._columns)
         make = self._queries if role == "query" else self._items
         parts = [make(self._counts(texts[at : at + _CHUNK]), weights) for at in range(0, len(texts), _CHUNK)]
-        empty = sp.csr_matrix((0, len(self._buckets)), dtype=np.float32)
+        empty = sp.csr_matrix(np.zeros((0, len(self._buckets)), np.float32))
         return Sparse(sp.csr_matrix(sp.vstack(parts, format="csr")) if parts else empty, self._space)
 
     def save(self, folder: Path) -> None:

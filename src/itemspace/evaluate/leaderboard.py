@@ -183,7 +183,7 @@ def _coverage(dataset: Dataset, query: np.ndarray) -> Iterator[str]:
     judged = np.flatnonzero(np.diff(dataset.judgments.items.offsets) > 0)
     missing = np.setdiff1d(judged, query)
     if len(missing):
-        named = ", ".join(dataset.queries.ids.decode(missing[:3]))
+        named = ", ".join(str(name) for name in dataset.queries.ids.decode(missing[:3]))
         yield f"{len(missing):,} of {len(judged):,} judged queries have no line and score 0: {named}"
     beside = len(np.setdiff1d(query, judged))
     if beside:

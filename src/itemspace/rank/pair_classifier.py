@@ -168,7 +168,7 @@ class PairClassifier(Component, Scorer, Persistent):
     def _start(self, catalog: Catalog, queries: Sequence[str], seed: int) -> np.ndarray:
         """First word vectors [words + 1, d]; the last row is for the place of an absent word."""
         self._columns = self.config.columns or tuple(catalog.text_columns())
-        found = self._counts(item_texts(catalog, self._columns)) if self._columns else sp.csr_matrix((0, 1 << _BITS))
+        found = self._counts(item_texts(catalog, self._columns) if self._columns else ())
         frequency = np.bincount(found.indices, minlength=1 << _BITS)
         asked = np.bincount(self._counts(queries).indices, minlength=1 << _BITS)
         self._buckets = np.flatnonzero(frequency + asked).astype(np.int32)
@@ -207,7 +207,7 @@ class PairClassifier(Component, Scorer, Persistent):
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
         if not len(texts):
-            return sp.csr_matrix((0, 1 << _BITS), dtype=np.float32)
+            return sp.csr_matrix(np.zeros((0, 1 << _BITS), np.float32))
         return counts(texts, words=1, characters=(), bits=_BITS)
 
     def _known(self, found: sp.csr_matrix) -> sp.csr_matrix:

@@ -28,7 +28,7 @@ from itemspace.data.jsons import load_jsonl
 from itemspace.data.reader import Reader, Reading, queries_of
 
 Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 LANGUAGES = {
     "arabic": "ar", "bengali": "bn", "english": "en", "finnish": "fi", "indonesian": "id", "japanese": "ja",
     "korean": "ko", "russian": "ru", "swahili": "sw", "telugu": "te", "thai": "th",

@@ -11,10 +11,10 @@ What each language gets (all: compatibility forms unified, case folded, zero-wid
 | ru | yo as ye |
 | ja | runs of kana and ideographs as overlapping pairs of characters |
 | ko | runs of Hangul and ideographs as overlapping pairs of syllables |
-| th | runs of Thai characters as overlapping pairs |
+| th | runs of Thai characters as overlapping triples: a syllable takes two or more |
 
 Nothing but English is stemmed: what stemming would add for Arabic, Finnish or Russian, where endings are many, is not
-measured here. Pairs of characters need no dictionary; they also match across word borders.
+measured here. Runs of characters need no dictionary; they also match across word borders.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _UNSPACED = {
     "ko": f"{_IDEOGRAPHS}\uac00-\ud7a3",
     "th": "\u0e01-\u0e3a\u0e40-\u0e4e",
 }
-"""Characters of scripts that are cut into pairs."""
+"""Characters of scripts that are cut into overlapping pieces."""
+_PIECE = {"ja": 2, "ko": 2, "th": 3}
+"""How many characters a piece has; a shorter run is a word as it is."""
 _JOINERS = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _VOWELS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 _LETTERS = {
@@ -70,11 +72,12 @@ def split(text: str, language: str, end: str) -> list[str]:
 @cache
 def _pattern(language: str, end: str) -> tuple[re.Pattern[str], bool]:
     """What words look like, and whether it has groups, of which one matches."""
-    pairs = _UNSPACED.get(language)
-    letter = rf"(?:[^\W_]|[{_MARKS}])" if pairs is None else rf"(?:(?![{pairs}])(?:[^\W_]|[{_MARKS}]))"
+    own = _UNSPACED.get(language)
+    letter = rf"(?:[^\W_]|[{_MARKS}])" if own is None else rf"(?:(?![{own}])(?:[^\W_]|[{_MARKS}]))"
     word = rf"\d+(?:\.\d+)+|{letter}+(?:'{letter}+)*"
-    if pairs is None:
+    if own is None:
         return re.compile(rf"{word}|{end}"), False
-    two = rf"(?=([{pairs}]{{2}}))[{pairs}]"
-    alone = rf"(?<![{pairs}])([{pairs}])(?![{pairs}])"
-    return re.compile(rf"{two}|{alone}|({word}|{end})"), True
+    size = _PIECE[language]
+    piece = rf"(?=([{own}]{{{size}}}))[{own}]"
+    short = rf"(?<![{own}])([{own}]{{1,{size - 1}}})(?![{own}])"
+    return re.compile(rf"{piece}|{short}|({word}|{end})"), True

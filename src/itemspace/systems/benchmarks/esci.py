@@ -40,8 +40,8 @@ from itemspace.evaluate.esci import (
 from itemspace.index.bm25 import BM25Index
 from itemspace.rank.pair_classifier import PairClassifier, PairClassifierConfig
 
-CHORUS = ("title", "supplier", "short_description")
-WORLD = ("title",)
+CHORUS: tuple[str, ...] = ("title", "supplier", "short_description")
+WORLD: tuple[str, ...] = ("title",)
 
 
 class EsciConfig(Config):

@@ -80,6 +80,8 @@ def check(bench: Bench) -> None:
             continue
         size = (600, 500) if bench.quick else (800, 600)
         world = topics(*size, randomness=bench.randomness, rng=seed, **WORLD).data
+        assert world.judgments is not None
+        # Some one passage answers, as in the collection: only items of the top grade do.
         world = replace(world, judgments=replace(world.judgments, grades=np.floor(world.judgments.grades / 3)))
         for arm, value in _three(bench, world, "sw", dense(world, "sw", latent=LATENT, rng=seed), seed, None).items():
             bench.record(arm, value)
