@@ -29,8 +29,10 @@ from itemspace.encode.two_tower import Engagement
 _BITS = 20
 _CHUNK = 512
 """Items expanded at once: a block is [512, words]."""
-K1, B = 1.2, 0.75
+K1, B = 0.9, 0.4
 """What the weights start from is BM25 with these."""
+STRENGTH, THRESHOLD = 1.0, 0.02
+"""Of the expansion at the start; where it is too weak to pass the threshold it never learns."""
 
 
 class ImpactConfig(Config):
@@ -197,7 +199,7 @@ class ImpactEncoder(Encoder):
         if rank > 0:
             right = randomized_svd(unit(items, self._idf), rank, rng=derive(seed, "impact start"))[0]
         present = np.zeros((2, vocabulary), np.float32)
-        self._adopt(Weights(present, right, 0.5 * right, np.array([0.05], np.float32)))
+        self._adopt(Weights(present, right, STRENGTH * right, np.array([THRESHOLD], np.float32)))
         return items
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:

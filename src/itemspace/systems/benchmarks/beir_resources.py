@@ -43,11 +43,11 @@ REAL: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "metatool": ("tools-metatool", ("title", "description")),
 }
 """What stands for BEIR's datasets, which are not among the data here: name -> folder and columns."""
-WORLD: Mapping[str, Any] = {"lists": 10, "concepts": 12, "bridge": 0.3, "mix": (0.1, 0.8, 0.1)}
+WORLD: Mapping[str, Any] = {"lists": 10, "bridge": 0.15, "mix": (0, 1, 0)}
 DEPTH = 100
 MOST = 500
 """Queries of a collection that are asked, at most, per seed."""
-SIZE = {True: (300, 120), False: (800, 300)}
+SIZE = {True: (400, 150), False: (800, 300)}
 LATENT = LSAConfig(words=1, characters=(), dimension=64)
 """In the worlds: coined words share syllables that mean nothing, so words are counted whole."""
 
@@ -143,8 +143,7 @@ def _names(data: Dataset, rows: np.ndarray) -> list[str]:
 
 def _references(bench: Bench, data: Dataset, seed: int) -> References:
     latent = LSAConfig() if bench.place == "real" else LATENT
-    impacts = ImpactConfig(epochs=4) if bench.quick else ImpactConfig()
-    return References(data.catalog, word_columns(data.catalog), rng=seed, impacts=impacts, latent=latent)
+    return References(data.catalog, word_columns(data.catalog), rng=seed, latent=latent)
 
 
 def _measure(
