@@ -24,7 +24,7 @@ class TestImpacts(EncoderContract):
         return ImpactEncoder(dimension=8, epochs=1)
 
 
-def by_hand(catalog_texts, query, k1=1.2, b=0.75):
+def by_hand(catalog_texts, query, k1=0.9, b=0.4):
     """BM25 of unstemmed words, one document at a time."""
     docs = [text.lower().split() for text in catalog_texts]
     average = sum(map(len, docs)) / len(docs)
@@ -98,4 +98,4 @@ def test_the_heaviest_are_kept_and_lengths_are_one():
     np.testing.assert_array_equal(kept, [[3, 0, 2, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
     lengths = np.sqrt(np.asarray(unit(matrix, np.ones(4, np.float32)).power(2).sum(1))).reshape(-1)
     np.testing.assert_allclose(lengths, [1, 1, 0], atol=1e-6)
-    np.testing.assert_allclose(saturated(matrix, 10 / 3).toarray()[1], 1 / (1 + 1.2 * (0.25 + 0.75 * 1.2)), rtol=1e-6)
+    np.testing.assert_allclose(saturated(matrix, 10 / 3).toarray()[1], 1 / (1 + 0.9 * (0.6 + 0.4 * 1.2)), rtol=1e-6)
