@@ -20,9 +20,9 @@ import numpy as np
 
 from itemspace.core.dataset import Dataset
 from itemspace.data.readers.beir import write_beir
-from itemspace.evaluate.benches.beir import answers, store_run
+from itemspace.evaluate.benches.beir import answers
 from itemspace.evaluate.benches.references import MAKERS, References, bundled_model, word_columns
-from itemspace.evaluate.leaderboard import board_page, make_board
+from itemspace.evaluate.leaderboard import board_page, make_board, store_run
 from itemspace.evaluate.provenance import hardware, versions
 
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -32,6 +32,7 @@ COUNTS = {
     "cranfield": ("smart", {"items": 1_400, "queries": 225, "judged pairs": 1_837}),
     "cisi": ("smart", {"items": 1_460, "queries": 111, "judged pairs": 3_114, "judged queries": 76}),
     "limit/limit-small": ("beir", {"items": 46, "queries": 1_000, "judged pairs": 2_000}),
+    "tools-metatool": ("metatool", {"items": 199, "queries": 20_614, "judged pairs": 20_614}),
 }
 
 

@@ -141,6 +141,22 @@ def test_several_datasets_are_slices_and_their_mean(tmp_path):
     assert report.comparison("ndcg@10", "bm25-multifield", "dataset", "w1").baseline == "bm25-flat"
 
 
+def test_ids_with_white_space_are_percent_encoded_in_runs(tmp_path):
+    (tmp_path / "names" / "qrels").mkdir(parents=True)
+    docs = [{"_id": name, "title": "", "text": f"likes {what}"} for name, what in (("Ann B", "tea"), ("50%", "milk"))]
+    (tmp_path / "names" / "corpus.jsonl").write_text("".join(json.dumps(d) + "\n" for d in docs))
+    (tmp_path / "names" / "queries.jsonl").write_text('{"_id": "q 1", "text": "tea"}\n{"_id": "q2", "text": "milk"}\n')
+    (tmp_path / "names" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq 1\tAnn B\t1\nq2\t50%\t1\n")
+    report = run_bench("beir", str(tmp_path / "names"), arms=["bm25-flat"], runs=tmp_path / "runs")
+    assert report.value("ndcg@10", "bm25-flat") == 1.0
+    path = tmp_path / "runs" / "names" / "bm25-flat.run"
+    assert [line.split()[:3] for line in path.read_text().splitlines()] == [
+        ["q%201", "Q0", "Ann%20B"],
+        ["q2", "Q0", "50%25"],
+    ]
+    assert validate_run(path, Dataset.read(tmp_path / "names")).sound
+
+
 def test_a_query_never_gets_the_document_that_has_its_id(tmp_path):
     (tmp_path / "arg" / "qrels").mkdir(parents=True)
     docs = [{"_id": "a", "title": "", "text": "cats are good"}, {"_id": "b", "title": "", "text": "cats are bad"}]

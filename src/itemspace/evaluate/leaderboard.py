@@ -8,9 +8,10 @@ those without a line as 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +19,14 @@ import pyarrow.compute as pc
 
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, RequestError
+from itemspace.core.hits import Hits
+from itemspace.core.ids import Ids
 from itemspace.core.report import Comparison
 from itemspace.core.task import Task
 from itemspace.data.columns import mask
 from itemspace.data.files import load_lines
 from itemspace.data.frame import Frame
-from itemspace.data.readers.trec import read_run
+from itemspace.data.readers.trec import read_run, write_run
 from itemspace.data.rejects import Rejects
 from itemspace.data.splits.queries import query_task
 from itemspace.evaluate.compare import report_of
@@ -91,8 +94,8 @@ def validate_run(path: Path, dataset: Dataset, *, depth: int = DEPTH) -> RunChec
     bad = Rejects.ignored()
     frame = _fields(path, bad)
     frame, numbers = _numbers(frame, bad)
-    query = dataset.queries.ids.find(frame.column("query"))
-    item = dataset.catalog.ids.find(frame.column("document"))
+    query = run_ids(dataset.queries.ids).find(frame.column("query"))
+    item = run_ids(dataset.catalog.ids).find(frame.column("document"))
     for name, found in (("query", query), ("document", item)):
         _refuse(bad, frame, found < 0, name, f'"{{value}}" is not a {name} of {dataset.name}')
     known = (query >= 0) & (item >= 0)
@@ -195,6 +198,20 @@ def _refuse(bad: Rejects, frame: Frame, wrong: np.ndarray, column: str, problem:
     bad.add(frame.file, frame.rows[wrong], column if column != "line" else "", values, problem)
 
 
+def run_ids(ids: Ids) -> Ids:
+    """The IDs as a run file spells them: as they are, or percent-encoded where one holds white space ("a b" is a%20b)."""
+    if not mask(pc.match_substring_regex(ids.values, r"\s")).any():
+        return ids
+    return Ids([quote(name, safe="") for name in ids.values.to_pylist()], kind=ids.kind)
+
+
+def store_run(path: Path, hits: Hits, dataset: Dataset, *, tag: str) -> None:
+    """Write the answers to every query of the dataset, hits [queries, k], as a TREC run."""
+    assert dataset.queries is not None
+    queries = replace(dataset.queries, ids=run_ids(dataset.queries.ids))
+    write_run(path, replace(hits, ids=run_ids(dataset.catalog.ids)), queries, tag=tag)
+
+
 def evaluate_run(
     path: Path, dataset: Dataset, metrics: Sequence[str] = METRICS, *, name: str | None = None
 ) -> Evaluation:
@@ -203,14 +220,13 @@ def evaluate_run(
     assert dataset.judgments is not None
     task = query_task(dataset)
     judged = np.flatnonzero(np.diff(dataset.judgments.items.offsets) > 0)
-    hits = read_run(path, dataset.queries, dataset.catalog.ids, k=None).take(judged)
+    queries = replace(dataset.queries, ids=run_ids(dataset.queries.ids))
+    hits = read_run(path, queries, run_ids(dataset.catalog.ids), k=None).take(judged)
     return evaluate_hits(_at_least(hits, 100), task, metrics, name=name or path.stem)
 
 
-def _at_least(hits: Any, depth: int) -> Any:
+def _at_least(hits: Hits, depth: int) -> Hits:
     """The same hits with room for `depth`: metrics with a deeper cut-off than the run are still defined."""
-    from itemspace.core.hits import Hits
-
     if hits.k >= depth:
         return hits
     wide = Hits.empty(len(hits), depth, ids=hits.ids)

@@ -19,12 +19,11 @@ from itemspace.core.hits import Hits
 from itemspace.core.ragged import Ragged
 from itemspace.core.report import Measure, Report
 from itemspace.core.requests import Requests
-from itemspace.data.readers.trec import write_run
 from itemspace.evaluate.benches import chosen
 from itemspace.evaluate.benches.references import MAKERS, References, word_columns
 from itemspace.evaluate.compare import report_of
 from itemspace.evaluate.evaluation import Evaluation
-from itemspace.evaluate.leaderboard import BASELINE, METRICS, evaluate_run
+from itemspace.evaluate.leaderboard import BASELINE, METRICS, evaluate_run, store_run
 
 ARMS = tuple(MAKERS)
 DEPTH = 1_000
@@ -146,12 +145,6 @@ def own_documents(dataset: Dataset) -> Ragged:
     rows = dataset.catalog.ids.find(dataset.queries.ids.values)
     known = rows >= 0
     return Ragged(rows[known], np.concatenate(([0], np.cumsum(known))))
-
-
-def store_run(path: Path, hits: Hits, dataset: Dataset, *, tag: str) -> None:
-    """Write the answers to every query of the dataset as a TREC run."""
-    assert dataset.queries is not None
-    write_run(path, replace(hits, ids=dataset.catalog.ids), dataset.queries, tag=tag)
 
 
 def merged(reports: Mapping[str, Report]) -> Report:

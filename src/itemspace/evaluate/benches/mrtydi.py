@@ -19,10 +19,11 @@ from itemspace.encode.fields import TextFields
 from itemspace.encode.lsa import LSAConfig, LSAEncoder
 from itemspace.encode.sentence_transformer import SentenceTransformerEncoder
 from itemspace.evaluate.benches import chosen
-from itemspace.evaluate.benches.beir import answers, store_run
+from itemspace.evaluate.benches.beir import answers
 from itemspace.evaluate.benches.references import K1, B, one_field, word_columns
 from itemspace.evaluate.compare import report_of
 from itemspace.evaluate.evaluation import evaluate
+from itemspace.evaluate.leaderboard import store_run
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.index.lexical.analyze import AnalyzerConfig

@@ -29,10 +29,10 @@ from itemspace.data.worlds.topics import topics
 from itemspace.encode.impacts import ImpactConfig
 from itemspace.encode.lsa import LSAConfig
 from itemspace.evaluate.bench import Bench, System
-from itemspace.evaluate.benches.beir import answers, store_run
+from itemspace.evaluate.benches.beir import answers
 from itemspace.evaluate.benches.references import References, word_columns
 from itemspace.evaluate.claims import Claim
-from itemspace.evaluate.leaderboard import METRICS, evaluate_run, validate_run
+from itemspace.evaluate.leaderboard import METRICS, evaluate_run, store_run, validate_run
 
 ARMS = ("bm25-flat", "bm25-multifield", "lsa", "impacts")
 COMPANIONS = ("judged-ndcg@10", "bpref")
