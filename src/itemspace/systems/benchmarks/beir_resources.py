@@ -21,7 +21,9 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.errors import MissingExtraError
 from itemspace.core.extras import require
 from itemspace.core.hits import Hits
+from itemspace.core.judgments import Queries
 from itemspace.core.seeding import derive
+from itemspace.core.task import Task
 from itemspace.data.readers.beir import write_beir
 from itemspace.data.readers.trec import read_run
 from itemspace.data.splits.queries import split_queries
@@ -110,11 +112,8 @@ def _folders(bench: Bench, seed: int, aside: Path) -> list[tuple[Path, Dataset]]
     return found
 
 
-def _asked(data: Dataset, half: object) -> Dataset:
-    from itemspace.core.judgments import Queries
-    from itemspace.core.task import Task
-
-    assert isinstance(half, Task)
+def _asked(data: Dataset, half: Task) -> Dataset:
+    """The dataset with only a task's queries, numbered."""
     names = {f"q{n}": text for n, text in enumerate(half.requests.text or ())}
     return Dataset(data.catalog, queries=Queries.of(names), judgments=half.judgments, name=data.name)
 
@@ -179,12 +178,14 @@ def _measure(
 def _came_back(path: Path, hits: Hits, data: Dataset) -> float:
     """The share of (query, document, score) triples of an answer that its run file gives back."""
     assert data.queries is not None
-    again = read_run(path, data.queries, data.catalog.ids)
-    kept = [
-        {(q, row, score) for q, row, score in zip(*np.nonzero(h.rows >= 0)[:1], h.rows[h.rows >= 0].tolist(),
-                                                  h.scores[h.rows >= 0].tolist(), strict=True)} for h in (hits, again)
-    ]  # fmt: skip
-    return len(kept[0] & kept[1]) / max(len(kept[0] | kept[1]), 1)
+    wrote, read = _triples(hits), _triples(read_run(path, data.queries, data.catalog.ids))
+    return len(wrote & read) / max(len(wrote | read), 1)
+
+
+def _triples(hits: Hits) -> set[tuple[int, int, float]]:
+    query, place = np.nonzero(hits.rows >= 0)
+    rows, scores = hits.rows[query, place], hits.scores[query, place]
+    return set(zip(query.tolist(), rows.tolist(), scores.tolist(), strict=True))
 
 
 def trec_eval_difference(path: Path, data: Dataset) -> float | None:

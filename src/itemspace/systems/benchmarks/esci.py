@@ -17,7 +17,9 @@ import pyarrow as pa
 from itemspace.core.catalog import Catalog
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
+from itemspace.core.judgments import Queries
 from itemspace.core.operators import Reranked
+from itemspace.core.task import Task
 from itemspace.data.readers.esci import GAINS, write_esci
 from itemspace.data.splits.queries import split_queries
 from itemspace.data.worlds.relations import relations
@@ -163,12 +165,8 @@ def _classify(
     return worst
 
 
-def _as_labels(shop: Dataset, task: object) -> Dataset:
+def _as_labels(shop: Dataset, task: Task) -> Dataset:
     """Half of Chorus with grades 3, 2, 1, 0 as the gains of E, S, C, I."""
-    from itemspace.core.judgments import Queries
-    from itemspace.core.task import Task
-
-    assert isinstance(task, Task)
     worth = np.array([GAINS["paper"][name] for name in LABELS], np.float32)[::-1]
     judged = replace(task.judgments, grades=worth[np.clip(task.judgments.grades, 0, 3).astype(int)])
     return Dataset(shop.catalog, queries=Queries.of(task.requests.text or ()), judgments=judged, name=shop.name)
