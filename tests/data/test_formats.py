@@ -5,13 +5,18 @@ import io
 import json
 import tarfile
 import zipfile
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from itemspace.core.errors import DataError
+from itemspace.core.judgments import Queries
 from itemspace.data.read import read
+from itemspace.data.readers.beir import write_beir
+from itemspace.data.readers.mr_tydi import write_mr_tydi
 from itemspace.testing.reader import Bad, ReaderContract
 
 
@@ -398,6 +403,78 @@ class TestEsci(ReaderContract):
             folder / "shopping_queries_dataset_examples.parquet",
         )  # fmt: skip
         return folder
+
+
+class TestMrTydi(ReaderContract):
+    reader = "mr-tydi"
+    items = ("1#0", "1#1", "2#0")
+    bad = Bad("qrels.test.txt", 2, "item", "9#9")
+
+    def write(self, folder, *, bad=False):
+        passages = {"1#0": ("టైటిల్", "పాఠం ఒకటి"), "1#1": ("టైటిల్", "పాఠం రెండు"), "2#0": ("", "మూడు")}
+        answers = ["1#0", "9#9"] if bad else ["1#0"]
+        asked = {split: [("7", "ఏది?", answers if split == "test" else ["2#0"])] for split in ("train", "dev", "test")}
+        write_mr_tydi(folder, passages, asked)
+        return folder
+
+
+class TestMetaTool(ReaderContract):
+    reader = "metatool"
+    items = ("NewsTool", "FinanceTool", "timeport")
+    bad = Bad("all_clean_data.csv", 2, "Tool", "NoTool")
+
+    def write(self, folder, *, bad=False):
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "big_tool_des.json").write_text('{"NewsTool": "News.", "FinanceTool": "Money."}')
+        (folder / "plugin_des.json").write_text('{"timeport": "Time travel.", "NewsTool": "not this one"}')
+        second = "NoTool" if bad else "timeport"
+        (folder / "data" / "all_clean_data.csv").write_text(
+            f"Query,Tool\nWhat is new?,NewsTool\nWhen was Rome?,{second}\nWhat is new?,FinanceTool\n"
+        )
+        both = [{"query": "Tesla news and price", "tool": ["FinanceTool", "NewsTool"]}]
+        (folder / "data" / "multi_tool_query_golden.json").write_text(json.dumps(both))
+        return folder
+
+
+def test_metatool_requests_that_read_the_same_are_one_query(tmp_path):
+    data = read(TestMetaTool().write(tmp_path))
+    assert data.queries.texts == ("What is new?", "When was Rome?")
+    assert sorted(data.catalog.ids.decode(data.judgments.items[0])) == ["FinanceTool", "NewsTool"]
+
+
+def test_metatool_requests_that_need_several_tools(tmp_path):
+    folder = TestMetaTool().write(tmp_path)
+    both = read(folder, requests="several")
+    assert both.queries.texts == ("Tesla news and price",)
+    assert sorted(both.catalog.ids.decode(both.judgments.items[0])) == ["FinanceTool", "NewsTool"]
+    assert both.catalog.item("NewsTool")["description"] == "News."
+
+
+def test_mr_tydi_splits_titles_and_language(tmp_path):
+    folder = TestMrTydi().write(tmp_path / "mrtydi-v1.1-telugu")
+    data = read(folder, split="dev")
+    assert data.source["language"] == "te"
+    assert data.catalog.item("1#1")["title"] == "టైటిల్"
+    assert data.catalog.item("1#1")["text"] == "పాఠం రెండు"
+    assert data.catalog.ids.decode(data.judgments.items[0]) == ["2#0"]
+    assert read(folder, language="bn").source["language"] == "bn"
+
+
+def test_a_dataset_written_as_beir_comes_back(tmp_path):
+    chorus = read(TestChorus().write(tmp_path))
+    spaced = replace(chorus, queries=Queries.of({"big screen": "big screen", "b": "laptop"}))
+    write_beir(spaced, tmp_path / "out", columns=("title", "name"), split="dev")
+    again = read(tmp_path / "out", split="dev")
+    assert [str(name) for name in again.queries.ids.decode(np.arange(2))] == ["q0", "q1"], (
+        "run files cannot carry spaces"
+    )
+    assert again.queries.texts == ("big screen", "laptop")
+    assert again.catalog.item("3")["title"] == "Screen"
+    pairs = [
+        sorted(zip(d.judgments.items.groups.tolist(), map(str, d.catalog.ids.decode(d.judgments.items.values)),
+                   d.judgments.grades.tolist(), strict=True)) for d in (chorus, again)
+    ]  # fmt: skip
+    assert pairs[0] == pairs[1]
 
 
 def test_amazon_2014_metadata_is_read_as_literals_and_never_evaluated(tmp_path):

@@ -112,28 +112,6 @@ class TestStsb(ReaderContract):
         assert len(self.dataset(tmp_path / "loose", least=3.0).queries) == 5
 
 
-class TestMetaTool(ReaderContract):
-    reader = "metatool"
-    items = ("calc", "news", "maps")
-    bad = Bad("all_clean_data.csv", 4, "Tool", "nothing")
-
-    def write(self, folder, *, bad=False):
-        (folder / "plugin_des.json").write_text(
-            '{"calc": "Adds numbers.", "news": "Tells news.", "maps": "Finds ways."}'
-        )
-        (folder / "data").mkdir(exist_ok=True)
-        last = "Where am I?,nothing\n" if bad else ""
-        (folder / "data" / "all_clean_data.csv").write_text(
-            f'Query,Tool\n"One, and two?",calc\nWhat happened?,news\nWhat happened?,maps\n{last}'
-        )
-        return folder
-
-    def test_requests_that_read_the_same_are_one_query(self, tmp_path):
-        data = self.dataset(tmp_path)
-        assert data.queries.texts == ("One, and two?", "What happened?")
-        assert list(answers(data).values()) == [{"calc": 1}, {"news": 1, "maps": 1}]
-
-
 class TestMsMarco(ReaderContract):
     reader = "msmarco"
     items = ("0", "1", "2", "3")

@@ -2,12 +2,16 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
+from itemspace.core.vectors import Sparse, VectorSpace
 from itemspace.index.bm25 import BM25Index
 from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
 from itemspace.index.ivf import IVFIndex
+from itemspace.index.sparse import SparseIndex
 from itemspace.testing.index import IndexContract, TextIndexContract
 
 
@@ -91,3 +95,30 @@ class TestBM25OneField(TextIndexContract):
     index = BM25Index(k1=0.9, b=0.4, analyzer={"stemmer": "none"})
     fields = ("title",)
     k1, b = 0.9, 0.4
+
+
+class TestSparse(IndexContract):
+    index = SparseIndex(block=4096)
+    metric = "dot"
+    size = 800
+    dimension = 60
+
+    def items(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        values = np.round(rng.random((n, self.dimension)), 2) * (rng.random((n, self.dimension)) < 0.08)
+        values[rng.integers(0, max(n, 1), n // 20)] = values[rng.integers(0, max(n, 1), n // 20)]
+        return Sparse(sp.csr_matrix(values.astype(np.float32)), self.space())
+
+    def reference(self, queries, items):
+        scores = (queries.values.astype(np.float64) @ items.values.T.astype(np.float64)).toarray()
+        return np.where(scores > 0, scores, -np.inf).astype(np.float32)
+
+    def concatenated(self, parts):
+        return Sparse(sp.csr_matrix(sp.vstack([part.values for part in parts])), parts[0].space)
+
+    def foreign(self):
+        values = self.queries(3).values
+        return [
+            Sparse(values, self.space("another")),
+            Sparse(values, VectorSpace("contract", self.dimension, "cosine")),
+        ]

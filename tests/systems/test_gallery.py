@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import itemspace
 from itemspace.core.errors import ArtifactError, RequestError
 from itemspace.evaluate.bench import Bench, System, run_check
 from itemspace.evaluate.claims import Claim
 from itemspace.evaluate.records import code_fingerprint, load_records, record, save_record
-from itemspace.systems import find, ledger, listing, systems_page
+from itemspace.systems import find, gallery_rows, ledger, listing, systems_page
 from itemspace.systems.registry import Row, built
 
 
@@ -102,13 +103,43 @@ def test_a_wrong_name_gets_the_nearest_and_an_unbuilt_one_says_so():
 def test_the_page_tells_states_and_verdicts_and_marks_stale_findings(tmp_path):
     run = run_check(planted({"positive": 0.1, "null": 0.0, "real": 0.1}), data=tmp_path)
     finding = json.loads(save_record(record(run, Path(__file__)), tmp_path).read_text())
-    rows = (Row(1, "planted", "tests", "A | B", "stale", finding), Row(2, "other", "tests", "Other"))
+    source = "src/itemspace/systems/tests/planted.py"
+    rows = (
+        Row(1, "planted", "some_tests", "A | B", "stale", finding, source),
+        Row(2, "other", "some_tests", "Other"),
+        Row(3, "third", "and_more", "Third"),
+    )
     page = systems_page(rows)
-    assert "1 not built; 1 stale; 2 in all." in page
-    assert "| 1 | [planted](#planted): A \\| B | tests | stale | held, not measured |" in page
+    assert "2 not built; 1 stale; 3 in all." in page
+    assert "| [some tests](#some-tests) | 2 | 1 | 1 of 2 |" in page
+    assert page.index("## and more") < page.index("## some tests")
+    assert f"| 1 | [planted](#planted): A \\| B | stale | [planted.py](../{source}) | worlds only; " in page
+    assert "| 1 held, 1 not measured |" in page
     assert "**Stale: the code has changed since.**" in page
     assert "score of system above plain by more than 0.02" in page
-    assert "| 2 | other: Other | tests | not built |  |" in page
+    assert "| 2 | other: Other | not built |  |  |  |" in page
+
+
+def test_the_rows_for_a_server_are_plain_values_with_source_and_finding(tmp_path):
+    run = run_check(planted({"positive": 0.1, "null": 0.0, "real": 0.1}), data=tmp_path)
+    finding = {**record(run, Path(__file__)), "slug": "walmart_semantic_retrieval"}
+    save_record(finding, tmp_path)
+    rows = json.loads(json.dumps(gallery_rows(tmp_path)))
+    assert [row["n"] for row in rows] == list(range(1, 157))
+    by_slug = {row["slug"]: row for row in rows}
+    walmart = by_slug["walmart_semantic_retrieval"]
+    assert walmart["state"] == "stale"
+    assert walmart["finding"]["stale"]
+    assert [v.split(" (")[0] for v in walmart["verdicts"]] == ["held", "not measured"]
+    assert walmart["finding"]["claims"][0]["places"]["positive"]["verdict"] == "held"
+    assert walmart["finding"]["places"]["real"]["seeds"] == [0, 1, 2, 3, 4]
+    root = Path(itemspace.__file__).parents[2]
+    assert (root / walmart["source"]["path"]).is_file()
+    assert (root / "docs" / walmart["source"]["link"]).resolve() == (root / walmart["source"]["path"]).resolve()
+    assert by_slug["m2trec"] == {
+        "n": 2, "slug": "m2trec", "family": "sequential", "state": "not built", "verdicts": [], "source": None,
+        "title": by_slug["m2trec"]["title"],
+    }  # fmt: skip
 
 
 def test_every_built_system_is_whole():

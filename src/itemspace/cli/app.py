@@ -10,6 +10,7 @@ import typer
 from itemspace._version import __version__
 from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
 from itemspace.cli.keys import new_key
+from itemspace.cli.leaderboard import leaderboard_app
 from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
@@ -64,6 +65,7 @@ def describe_data(
 
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
+app.add_typer(leaderboard_app, name="leaderboard")
 
 for verb in (
     demo,

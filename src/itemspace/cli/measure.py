@@ -42,10 +42,18 @@ def evaluate(
 
 
 def bench(
-    family: Annotated[str, typer.Argument(help="recommend or search.")],
-    data: Annotated[str, typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA.")],
+    family: Annotated[str, typer.Argument(help="recommend, search, beir, esci or mrtydi.")],
+    data: Annotated[
+        str,
+        typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA; beir: several, by commas."),
+    ],
     seeds: Annotated[int, typer.Option(help="How many seeds, for arms that have one.")] = 1,
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
+    task: Annotated[int | None, typer.Option(help="esci: 1 ranking, 2 four classes, 3 substitutes.")] = None,
+    lang: Annotated[str | None, typer.Option(help="mrtydi: the language, such as sw.")] = None,
+    locale: Annotated[str | None, typer.Option(help="esci: us, es or jp; default: all.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="beir, mrtydi: keep the run files in this folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="A sentence-transformers model for the minilm arms.")] = None,
     as_json: JSONOption = False,
 ) -> None:
     """One table: every arm of a family on one split at equal budget, baselines included."""
@@ -55,8 +63,26 @@ def bench(
 
     if seeds < 1:
         raise RequestError(f"--seeds is a whole number of at least 1, got {seeds}.")
-    report = run_bench(family, data, seeds=range(seeds), arms=id_list(arms) or None)
+    given = {"task": task, "lang": lang, "locale": locale, "runs": runs, "model": model}
+    options = {name: value for name, value in given.items() if value is not None}
+    takes = OPTIONS.get(family, ())
+    for name in options:
+        if family in OPTIONS and name not in takes:
+            has = f"It takes --{', --'.join(takes)}." if takes else "It takes no option of its own."
+            raise RequestError(f"bench `{family}` has no --{name}. {has}")
+    several = data.split(",") if family == "beir" and "," in data else data
+    report = run_bench(family, several, seeds=range(seeds), arms=id_list(arms) or None, **options)
     if as_json:
-        print_json(report.to_json())
+        print_json(json.loads(report.to_json()))
     else:
         print(report.terminal())
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "recommend": (),
+    "search": ("model",),
+    "beir": ("runs", "model"),
+    "esci": ("task", "locale"),
+    "mrtydi": ("lang", "runs", "model"),
+}
+"""Which options each family of benches has beside those that all share."""

@@ -34,8 +34,10 @@ def listed(
         raise RequestError(f"no such system. Families: {', '.join(families)}.")
     if as_json:
         from itemspace.cli.render import print_json
+        from itemspace.systems.page import gallery_rows
 
-        print_json([{"slug": r.slug, "family": r.family, "title": r.title, "state": r.state} for r in rows])
+        shown = {row.slug for row in rows}
+        print_json([row for row in gallery_rows() if row["slug"] in shown])
         return
     _print(rows)
 

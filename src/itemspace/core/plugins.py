@@ -25,6 +25,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
         "text-fields": "itemspace.encode.fields:TextFields",
         "tokens": "itemspace.encode.tokens:TokenEncoder",
+        "impacts": "itemspace.encode.impacts:ImpactEncoder",
         "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },
     "indexes": {
@@ -33,6 +34,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ivf": "itemspace.index.ivf:IVFIndex",
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
+        "sparse": "itemspace.index.sparse:SparseIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",
@@ -60,6 +62,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "stsb": "itemspace.data.readers.stsb:StsbReader",
         "metatool": "itemspace.data.readers.metatool:MetaToolReader",
         "msmarco": "itemspace.data.readers.msmarco:MsMarcoReader",
+        "mr-tydi": "itemspace.data.readers.mr_tydi:MrTydiReader",
         "smart": "itemspace.data.readers.smart:SmartReader",
         "movielens": "itemspace.data.readers.movielens:MovieLensReader",
         "recbole": "itemspace.data.readers.recbole:RecboleReader",

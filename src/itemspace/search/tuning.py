@@ -60,13 +60,15 @@ def tune_fusion(
     steps: int = 10,
     depth: int = DEFAULT_DEPTH,
     folds: int = 5,
+    guard: bool = True,
     rng: RNG = 0,
 ) -> tuple[Fused, FusionReport]:
     """A fusion of `retrievers` whose method and weights are the best on the training task, and how that was found.
 
     Two retrievers: every weight from 0 to 1 in `steps` steps; more: coordinate by coordinate from equal weights, twice
     around. Each branch is searched once. The guard: the training queries are cut into `folds`, each scored by the
-    setting the others choose; unless that beats plain reciprocal rank fusion on the same queries, plain it stays.
+    setting the others choose; unless that beats plain reciprocal rank fusion on the same queries, plain it stays (with
+    `guard` off, as published hybrids have it, the tuned setting is kept whatever the folds say).
     Never give it queries that results are reported on.
 
     Raises:
@@ -94,7 +96,7 @@ def tune_fusion(
         inside = fold == number
         heldout[inside] = table[_best(table, np.flatnonzero(~inside))][inside]
     baseline = (-1 if spec.metric.lower else 1) * scores.of(plain)[usable]
-    kept = bool(heldout.mean() > baseline.mean())
+    kept = not guard or bool(heldout.mean() > baseline.mean())
     chosen = settings[best] if kept else plain
     sign = -1 if spec.metric.lower else 1
     report = FusionReport(

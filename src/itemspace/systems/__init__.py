@@ -9,8 +9,8 @@ finding = run_system("walmart_semantic_retrieval", data="data")
 ```
 """
 
-from itemspace.systems.page import systems_page
+from itemspace.systems.page import gallery_rows, systems_page
 from itemspace.systems.registry import Row, find, findings_folder, ledger, listing
 from itemspace.systems.run import run_system
 
-__all__ = ["Row", "find", "findings_folder", "ledger", "listing", "run_system", "systems_page"]
+__all__ = ["Row", "find", "findings_folder", "gallery_rows", "ledger", "listing", "run_system", "systems_page"]

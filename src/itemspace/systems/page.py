@@ -9,45 +9,121 @@ from typing import Any
 
 from itemspace.systems.registry import Row, listing
 
+UP = "../"
+"""From `docs/` to the root of the source tree."""
 _PLACES = (("positive", "positive world"), ("null", "null world"), ("real", "real data"))
 
 
 def systems_page(rows: Sequence[Row]) -> str:
-    """The gallery as Markdown: one table of all systems, then what was measured of each."""
+    """The gallery as Markdown: systems by family, each one click from its source, then what was measured of each."""
     return "\n".join(_lines(rows)) + "\n"
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.state] = counts.get(row.state, 0) + 1
     yield "# Systems"
     yield ""
     yield "Generated from the findings in `docs/findings`; edit those by measuring again, never this page."
     yield ""
-    yield "; ".join(f"{count} {state}" for state, count in sorted(counts.items())) + f"; {len(rows)} in all."
+    yield f"{_counted(rows)}; {len(rows)} in all."
     yield ""
     yield "A verdict is computed from per-seed values and a least effect stated beforehand (`itemspace.evaluate.claims`). A"
     yield "comparison counts on real data only after it held in a positive world and did not hold in a null world. A stale"
     yield "finding was measured with code that has changed since."
+    families = list(dict.fromkeys(row.family for row in sorted(rows, key=lambda row: row.family)))
     yield ""
-    yield "| n | system | family | state | on real data |"
-    yield "|---|---|---|---|---|"
-    for row in rows:
-        name = f"[{row.slug}](#{row.slug})" if row.finding else row.slug
-        told = ", ".join(verdict.split(" (")[0] for verdict in row.verdicts)
-        yield f"| {row.n} | {name}: {_cell(row.title)} | {row.family} | {row.state} | {told} |"
+    yield "| family | systems | built | claims held on real data |"
+    yield "|---|---|---|---|"
+    for family in families:
+        mine = [row for row in rows if row.family == family]
+        built = sum(row.state != "not built" for row in mine)
+        verdicts = [verdict for row in mine for verdict in row.verdicts]
+        held = f"{sum(v.startswith('held') for v in verdicts)} of {len(verdicts)}" if verdicts else ""
+        yield f"| [{_words(family)}](#{_anchor(family)}) | {len(mine)} | {built} | {held} |"
+    for family in families:
+        mine = [row for row in rows if row.family == family]
+        yield ""
+        yield f"## {_words(family)}"
+        yield ""
+        yield f"{_counted(mine)}."
+        yield ""
+        yield "| n | system | state | source | measured on | claims on real data |"
+        yield "|---|---|---|---|---|---|"
+        for row in mine:
+            yield _row(row)
     for row in rows:
         if row.finding:
             yield ""
             yield from _section(row, row.finding)
 
 
+def _row(row: Row) -> str:
+    name = f"[{row.slug}](#{row.slug})" if row.finding else row.slug
+    source = f"[{row.slug}.py]({UP}{row.source})" if row.source else ""
+    measured = (
+        ""
+        if row.finding is None
+        else f"{', '.join(_real_data(row.finding)) or 'worlds only'}; {row.finding['measured']}"
+    )
+    told = [verdict.split(" (")[0] for verdict in row.verdicts]
+    counts = ", ".join(f"{told.count(verdict)} {verdict}" for verdict in dict.fromkeys(told))
+    return f"| {row.n} | {name}: {_cell(row.title)} | {row.state} | {source} | {measured} | {counts} |"
+
+
+def _real_data(finding: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(one["name"] for one in finding["places"].get("real", {}).get("data", ())))
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    return "; ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _words(family: str) -> str:
+    return family.replace("_", " ")
+
+
+def _anchor(family: str) -> str:
+    return family.replace("_", "-")
+
+
+def gallery_rows(findings: Path | None = None) -> list[dict[str, Any]]:
+    """Every system as plain JSON values, for whoever shows the gallery (`/v1/systems`).
+
+    n, slug, title, family, state; verdicts: on real data, one per claim, in order; source: the file's path in the source
+    tree and a link relative to `docs/`, None where there is no file yet; finding, where one was kept: date, code,
+    machine, every claim with its verdict per place, and per place the data, seeds, seconds and notes.
+    """
+    return [_json_row(row) for row in listing(findings)]
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "n": row.n,
+        "slug": row.slug,
+        "title": row.title,
+        "family": row.family,
+        "state": row.state,
+        "verdicts": list(row.verdicts),
+        "source": None if row.source is None else {"path": row.source, "link": UP + row.source},
+    }
+    if row.finding is not None:
+        kept = {name: row.finding[name] for name in ("measured", "year", "code", "claims", "hardware")}
+        places = {
+            place: {name: found[name] for name in ("data", "seeds", "seconds", "notes")}
+            for place, found in row.finding["places"].items()
+        }
+        made["finding"] = {**kept, "stale": row.state == "stale", "places": places}
+    return made
+
+
 def _section(row: Row, finding: Mapping[str, Any]) -> Iterator[str]:
-    yield f"## {row.slug}"
+    yield f"### {row.slug}"
     yield ""
     stale = " **Stale: the code has changed since.**" if row.state == "stale" else ""
-    yield f"{row.title} ({finding['year']}). Measured {finding['measured']}, code `{finding['code']}`.{stale}"
+    source = f" Source: [{row.source}]({UP}{row.source})." if row.source else ""
+    yield f"{row.title} ({finding['year']}). Measured {finding['measured']}, code `{finding['code']}`.{source}{stale}"
     yield ""
     yield "| claim | asked | " + " | ".join(name for _, name in _PLACES) + " | counts |"
     yield "|---|---|---|---|---|---|"

@@ -20,7 +20,7 @@ _HERE = Path(__file__).resolve().parent
 class Row:
     """One published system. state: "not built", "built, not measured", "measured", "unfinished" or "stale".
 
-    finding: the record of its last measurement, if any.
+    finding: the record of its last measurement, if any. source: its file, as a path in the source tree.
     """
 
     n: int
@@ -29,6 +29,7 @@ class Row:
     title: str
     state: str = "not built"
     finding: Mapping[str, Any] | None = None
+    source: str | None = None
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -84,4 +85,5 @@ def _placed(row: Row, file: Path | None, finding: Mapping[str, Any] | None) -> R
     state = "built, not measured"
     if finding is not None:
         state = "stale" if is_stale(finding, file) else finding["state"]
-    return Row(row.n, row.slug, row.family, row.title, state, finding)
+    source = Path("src", "itemspace", "systems", file.relative_to(_HERE)).as_posix()
+    return Row(row.n, row.slug, row.family, row.title, state, finding, source)

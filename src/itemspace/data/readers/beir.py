@@ -9,13 +9,18 @@ Source: beir-cellar/beir; google-deepmind/limit.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from itemspace.core.config import Config
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError
+from itemspace.core.ids import Ids
+from itemspace.data.columns import mask
 from itemspace.data.files import load_csv
 from itemspace.data.frame import Frame
 from itemspace.data.jsons import load_jsonl
@@ -103,3 +108,36 @@ def _without_empty(frame: Frame) -> Frame:
         if name != "_id" and not any(v and v != "{}" for v in frame.column(name).unique().to_pylist())
     ]
     return frame.select([name for name in frame.names if name not in empty])
+
+
+def write_beir(dataset: Dataset, folder: Path, *, columns: Sequence[str] = (), split: str = "test") -> None:
+    """The items' words, the queries and the judgments of `dataset` as a BEIR folder.
+
+    columns: the first becomes `title`, the others, joined, `text` (default: the columns of words). White space in an ID,
+    which run files cannot carry, makes all IDs of that kind be numbered: q0, q1, ... or d0, d1, ... by row.
+
+    Raises:
+        DataError: the dataset has no judged queries.
+    """
+    if dataset.queries is None or dataset.judgments is None:
+        raise DataError(f"{dataset.name} has no judged queries to write", hint="BEIR is queries with judgments.")
+    names = list(columns or dataset.catalog.schema.columns("text") or dataset.catalog.text_columns())
+    items, queries = _plain_ids(dataset.catalog.ids, "d"), _plain_ids(dataset.queries.ids, "q")
+    titles = dataset.catalog.texts(names[:1]) if len(names) > 1 else [""] * len(items)
+    texts = dataset.catalog.texts(names[1:] or names)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "qrels").mkdir(exist_ok=True)
+    corpus = ({"_id": i, "title": t, "text": x, "metadata": {}} for i, t, x in zip(items, titles, texts, strict=True))
+    asked = ({"_id": i, "text": t, "metadata": {}} for i, t in zip(queries, dataset.queries.texts, strict=True))
+    for name, records in (("corpus.jsonl", corpus), ("queries.jsonl", asked)):
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    judged = dataset.judgments
+    pairs = zip(judged.items.groups.tolist(), judged.items.values.tolist(), judged.grades.tolist(), strict=True)
+    body = "".join(f"{queries[q]}\t{items[i]}\t{grade:g}\n" for q, i, grade in pairs)
+    (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + body, encoding="utf-8")
+
+
+def _plain_ids(ids: Ids, prefix: str) -> list[str]:
+    spaced = mask(pc.match_substring_regex(ids.values, r"\s")).any()
+    return [f"{prefix}{row}" for row in range(len(ids))] if spaced else ids.values.to_pylist()

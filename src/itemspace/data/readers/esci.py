@@ -31,6 +31,13 @@ from itemspace.data.reader import Reader, Reading, one, queries_of
 from itemspace.data.readers.wands import graded
 
 GAINS = {"paper": {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}, "script": {"E": 1.0, "S": 0.01, "C": 0.1, "I": 0.0}}
+EXAMPLES = (
+    "example_id", "query", "query_id", "product_id", "product_locale", "esci_label", "small_version", "large_version", "split",
+)  # fmt: skip
+PRODUCTS = (
+    "product_id", "product_title", "product_description", "product_bullet_point", "product_brand", "product_color",
+    "product_locale",
+)  # fmt: skip
 _KINDS = {
     "item_id": "id", "product_id": "category", "product_title": "text", "product_description": "text",
     "product_bullet_point": "text", "product_brand": "category", "product_color": "category", "product_locale": "category",
@@ -106,3 +113,17 @@ def _identified(frame: Frame, several: bool) -> Frame:
         slash = pa.scalar("/", pa.large_string())
         ids = pc.binary_join_element_wise(string_ids(frame.column("product_locale")), ids, slash)
     return frame.with_column("item_id", ids)
+
+
+def write_esci(folder: Path, *, examples: pa.Table, products: pa.Table) -> None:
+    """The two files of the dataset from tables that have its columns.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, columns, name in ((examples, EXAMPLES, "examples"), (products, PRODUCTS, "products")):
+        missing = [column for column in columns if column not in table.column_names]
+        if missing:
+            raise DataError(f"the {name} have no column `{missing[0]}`", file=str(folder))
+        pa.parquet.write_table(table.select(list(columns)), folder / f"shopping_queries_dataset_{name}.parquet")

@@ -6,6 +6,8 @@
 - `topics`: words alone and meaning alone each answer half of the queries. Lexical, learned and hybrid search.
 - `click_log`: lists shown, moved about and clicked. Click models, re-rankers learned from clicks, off-policy estimates.
 - `paraphrases`, `passages`: the same meaning in other words. Learned text encoders.
+- `relations`: exact answers, substitutes, complements. Models that read query and item together.
+- `in_script`: a world's texts in another script, without spaces where it has none. Analysis by language.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
 At randomness 0 the mechanism is all there is, at 1 nothing can be learned; in between `best_possible` (events) and
@@ -25,6 +27,8 @@ from itemspace.data.worlds.clicks import ClickTruth, click_log
 from itemspace.data.worlds.markov import MarkovTruth, markov
 from itemspace.data.worlds.oracle import Oracle
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
+from itemspace.data.worlds.relations import RelationsTruth, relations
+from itemspace.data.worlds.scripts import in_script
 from itemspace.data.worlds.shop import ShopTruth, demo_shop, shop_world, write_shop
 from itemspace.data.worlds.topics import TopicsTruth, topics
 from itemspace.data.worlds.wordings import WordingsTruth, paraphrases, passages
@@ -35,6 +39,7 @@ __all__ = [
     "DriftTruth",
     "MarkovTruth",
     "Oracle",
+    "RelationsTruth",
     "ShopTruth",
     "TopicsTruth",
     "WordingsTruth",
@@ -46,10 +51,12 @@ __all__ = [
     "click_log",
     "conditional",
     "demo_shop",
+    "in_script",
     "markov",
     "paraphrases",
     "passages",
     "popularity_drift",
+    "relations",
     "shop_world",
     "topics",
     "uniform_level",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from itemspace.core.config import load_object
@@ -13,18 +14,23 @@ from itemspace.core.report import Report
 FAMILIES = {
     "recommend": "itemspace.evaluate.benches.recommend:bench",
     "search": "itemspace.evaluate.benches.search:bench",
+    "beir": "itemspace.evaluate.benches.beir:bench",
+    "esci": "itemspace.evaluate.benches.esci:bench",
+    "mrtydi": "itemspace.evaluate.benches.mrtydi:bench",
 }
+READING = ("beir", "esci", "mrtydi")
+"""Families that read their own published format, and take what `--data` names as it is."""
 
 
 def run_bench(
     family: str,
-    data: str | Dataset,
+    data: str | Path | Dataset | Sequence[str],
     *,
     seeds: Iterable[int] = (0,),
     arms: Sequence[str] | None = None,
     **options: Any,
 ) -> Report:
-    """The table of a family on one dataset (a name, a folder, or one that is read already).
+    """The table of a family on one dataset (a name, a folder, or one that is read already; for beir, several).
 
     Raises:
         RequestError: no such family or arm.
@@ -33,8 +39,11 @@ def run_bench(
     if family not in FAMILIES:
         raise RequestError(f"no bench `{family}`.{nearest(family, FAMILIES)} Benches: {', '.join(FAMILIES)}.")
     bench: Callable[..., Report] = load_object(FAMILIES[family])
-    dataset = data if isinstance(data, Dataset) else Dataset.read(data)
-    return bench(dataset, seeds=tuple(seeds), arms=arms, **options)
+    if family not in READING and not isinstance(data, Dataset):
+        if not isinstance(data, (str, Path)):
+            raise RequestError(f"bench `{family}` takes one dataset; `beir` takes several.")
+        data = Dataset.read(data)
+    return bench(data, seeds=tuple(seeds), arms=arms, **options)
 
 
 def chosen(known: Iterable[str], arms: Sequence[str] | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from itemspace.core.config import Config
+from itemspace.index.lexical.languages import PLAIN, Language, normalized, split
 from itemspace.index.lexical.stem import STEMMERS
 
 _MARKS = re.compile("[\u0300-\u036f]+")
@@ -67,28 +68,33 @@ class AnalyzerConfig(Config):
     asked for them: in short descriptions "for" is rare enough to outweigh what was meant ("gift for a hiker"). Of words
     like these alone ("to be or not to be") all are asked for. One field, nDCG@10 against "none": Chorus as before,
     Cranfield -.001, CISI +.013; far down the list fewer items match (Cranfield bpref -.009)."""
+    language: Language = "any"
+    """Of texts and queries (see `languages`). Stemmer and stop words are English: they hold for any and en only."""
 
 
 class Analyzer:
     """Words by Unicode (letters and digits; decimals stay whole, possessive 's is dropped), accents and case folded.
 
     Terms get int32 numbers in order of first appearance; `terms` is the list of them. Script without spaces between
-    words (Chinese, Japanese, Thai) is not segmented: a run of it is one word.
+    words (Chinese, Japanese, Thai) is not segmented, and vowel signs end a word, unless `language` says what it is.
     """
 
     def __init__(self, config: AnalyzerConfig, terms: Sequence[str] = ()) -> None:
         self.config = config
+        self._plain = config.language in PLAIN
         self.terms: list[str] = list(terms)
         self._number = {term: number for number, term in enumerate(self.terms)}
         self._word_of: dict[str, int] = {}
 
     def words(self, text: str) -> list[str]:
         """The terms of one text in order, the obvious way."""
-        found = (self.term(word) for word in _WORDS.findall(fold(text)) if word != _END)
+        found = (self.term(word) for word in self._words([text]) if word != _END)
         return [term for term in found if term]
 
     def term(self, word: str) -> str:
         """The term a folded word stands for; empty when it is not indexed."""
+        if not self._plain:
+            return word
         if word.endswith("'s"):
             word = word[:-2]
         word = word.replace("'", "")
@@ -102,7 +108,7 @@ class Analyzer:
         grow: whether unknown terms get numbers (documents) or are left out (queries).
         """
         # One pass over the joined text: a call per text costs more than the reading.
-        words = _WORDS.findall(_END.join(fold(text.replace(_END, " ")) for text in texts))
+        words = self._words(texts)
         raw: defaultdict[str, int] = defaultdict()
         raw.default_factory = raw.__len__
         raw[_END] = 0
@@ -114,14 +120,14 @@ class Analyzer:
         text = np.cumsum(ends)
         found = numbers[codes]
         keep = found >= 0
-        if not grow and self.config.stopwords == "english-queries":
+        if not grow and self._plain and self.config.stopwords == "english-queries":
             keep &= self._asked(raw, codes, text)
         return found[keep], text[keep]
 
     def asked(self, text: str) -> dict[int, int]:
         """Term -> times for one query, in order: `encode` without growing, for a text that comes alone."""
-        words = _WORDS.findall(fold(text.replace(_END, " ")))
-        if self.config.stopwords == "english-queries":
+        words = self._words([text])
+        if self._plain and self.config.stopwords == "english-queries":
             words = [word for word in words if word not in ENGLISH_STOPWORDS] or words
         times: dict[int, int] = {}
         for word in words:
@@ -129,6 +135,13 @@ class Analyzer:
             if number >= 0:
                 times[number] = times.get(number, 0) + 1
         return times
+
+    def _words(self, texts: Sequence[str]) -> list[str]:
+        """The words of all texts in order, `_END` between one text and the next."""
+        if self._plain:
+            return _WORDS.findall(_END.join(fold(text.replace(_END, " ")) for text in texts))
+        language = self.config.language
+        return split(_END.join(normalized(text.replace(_END, " "), language) for text in texts), language, _END)
 
     def _asked(self, raw: Mapping[str, int], codes: np.ndarray, text: np.ndarray) -> np.ndarray:
         """Which words of queries are looked for [total]: all but stop words, and those where a query has no other."""
