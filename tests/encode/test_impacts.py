@@ -8,8 +8,8 @@ from itemspace.core.requests import Requests
 from itemspace.core.vectors import Sparse
 from itemspace.data.splits.queries import query_task, split_queries
 from itemspace.data.worlds.topics import topics
+from itemspace.encode.engagement import Engagement
 from itemspace.encode.impacts import ImpactEncoder, heaviest, saturated, unit
-from itemspace.encode.two_tower import Engagement
 from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.sparse import SparseIndex
 from itemspace.testing.encoder import EncoderContract, product_catalog

@@ -21,10 +21,10 @@ from itemspace.core.hashing import fingerprint
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.vectors import Sparse, VectorSpace
+from itemspace.encode.engagement import Engagement
 from itemspace.encode.fields import item_texts, request_texts
 from itemspace.encode.ngrams import counts
 from itemspace.encode.svd import randomized_svd
-from itemspace.encode.two_tower import Engagement
 
 _BITS = 20
 _CHUNK = 512

@@ -17,8 +17,8 @@ from itemspace.encode.impacts import Weights, saturated, unit
 from itemspace.train.loop import Loop, LoopConfig
 
 if TYPE_CHECKING:
+    from itemspace.encode.engagement import Engagement
     from itemspace.encode.impacts import ImpactConfig
-    from itemspace.encode.two_tower import Engagement
 
 _SAMPLE = 256
 """Words beside the batch's own whose use is priced in a step."""

@@ -28,7 +28,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
 from itemspace.core.task import Task
 from itemspace.data.readers.esci import GAINS
-from itemspace.encode.two_tower import Engagement
+from itemspace.encode.engagement import Engagement
 from itemspace.evaluate.evaluation import Evaluation, evaluate_hits
 from itemspace.metrics.classes import confusion, macro_f1, micro_f1
 from itemspace.rank.pair_classifier import LabelledPairs
