@@ -30,10 +30,11 @@ def refusal(case: Case, folder: Path, space: Space) -> Exception:
 
 
 def listing(folder: Path) -> dict[str, str]:
-    """Every file and folder below `folder`, with its content's hash."""
+    """Every file and folder below `folder`, with its content's hash; of a lock, which says who held it last, the name."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        plain = path.is_file() and path.name not in ("LOCK", "BUILDING")
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
         found[str(path.relative_to(folder))] = content
     return found
 

@@ -93,7 +93,7 @@ ROW = {
     "family": "search",
     "state": "measured",
     "verdicts": ["held"],
-    "source": "https://example.org/paper",
+    "source": "systems/__init__.py",
 }
 
 

@@ -1,8 +1,12 @@
 """Every endpoint says what the library says."""
 
+from pathlib import Path
+
 import pytest
 
+import itemspace
 from itemspace.serve.routes import ENDPOINTS
+from tests.serve.conftest import ROW
 
 SHOP = "/v1/spaces/shop"
 QUERIES = ["waterproof boots", "red tent", "jacket"]
@@ -324,6 +328,13 @@ class TestAbout:
     def test_the_gallery(self, client, serving, built):
         assert client.get("/v1/systems").json()["systems"][0]["slug"] == "some-system"
         assert serving({"spaces": {"shop": built}}).get("/v1/systems").status_code == 404
+
+    def test_the_file_of_a_system_is_read_by_its_slug_alone(self, client):
+        told = client.get(f"/v1/systems/{ROW['slug']}/source").json()
+        assert told["path"] == ROW["source"] == "systems/__init__.py"
+        assert told["text"] == (Path(itemspace.__file__).parent / ROW["source"]).read_text()
+        for slug in ("none_such", "..%2F..%2Fsecret", "systems%2F__init__.py"):
+            assert client.get(f"/v1/systems/{slug}/source").status_code == 404
 
     def test_health_ready_and_the_document(self, client):
         assert client.get("/health").json()["status"] == "ok"

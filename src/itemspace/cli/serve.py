@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,21 +75,9 @@ def _pairs(given: list[str], option: str) -> dict[str, str]:
     return found
 
 
+@cache
 def gallery() -> list[dict[str, Any]]:
     """The gallery's rows as `GET /v1/systems` tells them."""
-    from itemspace.systems.registry import built, listing
+    from itemspace.systems.page import gallery_rows
 
-    files = built()
-    return [
-        {
-            "n": row.n,
-            "slug": row.slug,
-            "title": row.title,
-            "family": row.family,
-            "state": row.state,
-            "verdicts": list(row.verdicts),
-            "source": f"systems/{files[row.slug].parent.name}/{files[row.slug].name}" if row.slug in files else None,
-            "finding": row.finding,
-        }
-        for row in listing()
-    ]
+    return gallery_rows()

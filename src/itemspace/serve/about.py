@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from itemspace.serve.served import Served
 from itemspace.serve.table import Call, Raw
 from itemspace.space import Space
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 MOST_FACETS = {"category": 8, "list": 2, "boolean": 2, "number": 3}
 """How many columns of a kind are offered to count by, of those that can be; in this order."""
 
@@ -105,6 +107,17 @@ async def systems(call: Call) -> dict[str, Any]:
     if call.app.systems is None:
         raise Refusal(404, "no_gallery", "this server was started without the gallery; `itemspace serve` has it.")
     return {"systems": [dict(row) for row in await asyncio.to_thread(call.app.systems)]}
+
+
+async def source(call: Call) -> dict[str, Any]:
+    """The file of a system. Only files that the gallery's own listing names are read, never a path from the request."""
+    slug = call.path["slug"]
+    rows = [] if call.app.systems is None else await asyncio.to_thread(call.app.systems)
+    path = next((row["source"] for row in rows if row["slug"] == slug), None)
+    if path is None:
+        raise Refusal(404, "no_source", f"no system `{slug}` is built here; GET /v1/systems lists those that are.")
+    text = await asyncio.to_thread((_PACKAGE / path).read_text, encoding="utf-8")
+    return {"slug": slug, "path": path, "text": text}
 
 
 async def reload(call: Call) -> dict[str, Any]:

@@ -340,6 +340,14 @@ class SystemsAnswer(Answer):
     systems: list[SystemRow]
 
 
+class SourceAnswer(Answer):
+    """The file that builds a published system; path: in the package."""
+
+    slug: str
+    path: str
+    text: str
+
+
 class Reloaded(Answer):
     """Whether a newer generation was there to open, and which one answers now."""
 

@@ -35,8 +35,13 @@ _ERRORS = {
 _PATH = {
     "space": {"type": "string", "pattern": f"^{NAME.pattern}$"},
     "id": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
+    "slug": {"type": "string", "pattern": "^[a-z0-9_]+$", "maxLength": 80},
 }
-_DESCRIPTIONS = {"space": "The name of a Space.", "id": "The item's ID, percent-encoded."}
+_DESCRIPTIONS = {
+    "slug": "A published system.",
+    "space": "The name of a Space.",
+    "id": "The item's ID, percent-encoded.",
+}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -159,6 +159,15 @@ ABOUT = (
         "GET", f"{_SPACE}/report", about.report, answers.ReportsAnswer, "What was measured", "Spaces", models.Empty
     ),
     Endpoint("GET", "/v1/systems", about.systems, answers.SystemsAnswer, "The gallery", "Spaces", models.Empty),
+    Endpoint(
+        "GET",
+        "/v1/systems/{slug}/source",
+        about.source,
+        answers.SourceAnswer,
+        "A system's file",
+        "Spaces",
+        models.Empty,
+    ),
     Endpoint("GET", "/health", about.health, answers.Health, "The process lives", "Server", scope=None, cheap=True),
     Endpoint(
         "GET",

@@ -91,8 +91,8 @@ def _anchor(family: str) -> str:
 def gallery_rows(findings: Path | None = None) -> list[dict[str, Any]]:
     """Every system as plain JSON values, for whoever shows the gallery (`/v1/systems`).
 
-    n, slug, title, family, state; verdicts: on real data, one per claim, in order; source: the file's path in the source
-    tree and a link relative to `docs/`, None where there is no file yet; finding, where one was kept: date, code,
+    n, slug, title, family, state; verdicts: on real data, one per claim, in order; source: the file's path in the
+    package, None where there is no file yet; finding, where one was kept: date, code,
     machine, every claim with its verdict per place, and per place the data, seeds, seconds and notes.
     """
     return [_json_row(row) for row in listing(findings)]
@@ -106,7 +106,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         "family": row.family,
         "state": row.state,
         "verdicts": list(row.verdicts),
-        "source": None if row.source is None else {"path": row.source, "link": UP + row.source},
+        "source": None if row.source is None else row.source.removeprefix("src/itemspace/"),
     }
     if row.finding is not None:
         kept = {name: row.finding[name] for name in ("measured", "year", "code", "claims", "hardware")}

@@ -3,7 +3,6 @@
 import shutil
 import threading
 import time
-from dataclasses import asdict
 
 import pytest
 
@@ -37,15 +36,10 @@ def built(tmp_path_factory):
 @pytest.fixture(scope="session")
 def gallery():
     """The real listing, one of its measured systems marked stale."""
-    from itemspace.systems.registry import built, listing
+    from itemspace.systems import gallery_rows
 
-    files = built()
-    rows = [
-        asdict(row)
-        | {"verdicts": list(row.verdicts), "source": str(files[row.slug].name) if row.slug in files else None}
-        for row in listing()
-    ]
-    measured = next(row for row in rows if row["finding"])
+    rows = gallery_rows()
+    measured = next(row for row in rows if row.get("finding"))
     rows.append(measured | {"n": 9999, "slug": "an-old-one", "title": "An old finding", "state": "stale"})
     return rows
 
@@ -90,7 +84,8 @@ def site(serve, application):
     return serve(application)
 
 
-@pytest.fixture(scope="session")
+# Playwright's loop runs in this thread as long as it is open: it is closed before other folders' tests run loops of their own.
+@pytest.fixture(scope="package")
 def browser():
     found = executable()
     if found is None:

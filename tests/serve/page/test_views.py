@@ -142,6 +142,11 @@ def test_the_gallery_filters_and_tells_three_places(visit, gallery):
     assert [text.split("\n")[0] for text in told] == [
         claim["places"][place]["verdict"] for place in ("positive", "null", "real")
     ]
+    page.get_by_role("searchbox", name="Only systems with").fill("walmart_semantic_retrieval")
+    expect(page.locator(".system .mono").first).to_have_text("walmart_semantic_retrieval")
+    page.locator(".system summary").first.click()
+    page.get_by_role("button", name="Source").first.click()
+    expect(page.get_by_label("Source of walmart_semantic_retrieval")).to_contain_text("SYSTEM = System(")
     page.get_by_role("searchbox", name="Only systems with").fill("no such thing anywhere")
     page.get_by_role("button", name="Show all").click()
     expect(page.locator(".told")).to_have_text(f"{len(gallery)} systems")

@@ -88,6 +88,7 @@ export class Api extends EventTarget {
 
   spaces(signal) { return this.get("spaces", signal); }
   systems(signal) { return this.get("systems", signal); }
+  source(slug, signal) { return this.get(`systems/${encodeURIComponent(slug)}/source`, signal); }
 }
 
 /** One question at a time: asking again aborts the one before, and a stale answer is never shown. */

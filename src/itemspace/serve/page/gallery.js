@@ -1,16 +1,18 @@
 // Every published system of the field: where it stands, and the verdict on each of its claims in three places.
 
 import { Latest } from "./api.js";
-import { button, debounced, fill, h, link } from "./dom.js";
+import { button, debounced, fill, h } from "./dom.js";
 import { count, metric, words } from "./format.js";
 import { choice, empty, failure } from "./parts.js";
 
 const PLACES = [["positive", "positive world"], ["null", "null world"], ["real", "real data"]];
 const ORDER = ["measured", "stale", "unfinished", "built, not measured", "not built"];
 const KEYS = ["q", "family", "state"];
+let api;
 
 export function mount(root, ctx, params) {
   const latest = new Latest();
+  api = ctx.api;
   const state = Object.fromEntries(KEYS.map((key) => [key, params.get(key) ?? ""]));
   let open = params.get("open");
   let rows = [];
@@ -150,6 +152,20 @@ function verdict(found) {
     more.map((text) => h("span", { class: "faint range-told" }, text))];
 }
 
+/** The file that builds it, shown on asking. */
 function source(row) {
-  return row.source ? h("p", { class: "sys-source" }, "Source: ", link(row.source)) : null;
+  if (!row.source) return null;
+  const shown = h("pre", { class: "sys-code", tabindex: "0", hidden: true, "aria-label": `Source of ${row.slug}` });
+  const toggle = button("Source", async () => {
+    if (!shown.textContent) {
+      try {
+        shown.textContent = (await api.source(row.slug)).text;
+      } catch (error) {
+        shown.textContent = error.message;
+      }
+    }
+    shown.hidden = !shown.hidden;
+    toggle.setAttribute("aria-expanded", String(!shown.hidden));
+  }, { "aria-expanded": "false" });
+  return h("div", { class: "sys-source" }, toggle, " ", h("span", { class: "mono faint" }, row.source), shown);
 }
