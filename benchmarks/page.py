@@ -50,8 +50,12 @@ def recommend_tables(results: list[dict[str, Any]]) -> Iterator[str]:
             seconds = ", ".join(f"{r['fit_seconds']:.0f}" for r in runs)
             settings = ", ".join(f"{k}={v}" for k, v in runs[0].get("set", {}).items()) or "none"
             cells = " | ".join(f"{mean:.4f}" for mean in means)
-            yield f"| {arm} | {cells} | {seeds} | {epochs} | {seconds} | {settings} |"
+            mark = "*" if "remark" in runs[0] else ""
+            yield f"| {arm}{mark} | {cells} | {seeds} | {epochs} | {seconds} | {settings} |"
         yield ""
+        for remark in dict.fromkeys(r["remark"] for r in mine if "remark" in r):
+            yield f"\\* {remark}"
+            yield ""
 
 
 def main() -> None:
