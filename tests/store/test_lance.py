@@ -203,3 +203,14 @@ def test_two_writers_in_turn_know_what_the_other_wrote(tmp_path):
         written = [12, 12, 12, *range(12, 0, -1)]
         assert table.column("price").to_pylist() == written
         assert two.items()[2].equals(table)
+
+
+def test_a_process_that_commits_all_day_keeps_few_manifests(golden, monkeypatch):
+    monkeypatch.setattr("itemspace.store.tables.CACHE_BYTES", 1 << 16)
+    sizes = []
+    with LanceStore.open(golden) as store:
+        for number in range(60):
+            store.put_meta("turn", number)
+            store.append_events(pa.table({"user": ["u"], "item": ["a"], "time": pa.array([number], pa.int64())}))
+            sizes.append(store._tables.session.size_bytes)
+    assert 0 < max(sizes) <= 2 * (1 << 16)

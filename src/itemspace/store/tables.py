@@ -147,6 +147,11 @@ def damaged(place: Path, error: Exception) -> ArtifactError:
     return ArtifactError(f"{place} is damaged, or was tidied away while it was read: {told}")
 
 
+CACHE_BYTES = 16 << 20
+"""The most that the engine keeps of manifests, and of indexes. Every commit has a manifest of its own, and by default a
+process that commits all day keeps a gigabyte of them."""
+
+
 class Tables:
     """The Lance tables in one folder. Writers append and commit elsewhere; readers ask for a pinned version."""
 
@@ -156,12 +161,14 @@ class Tables:
         self._heads: dict[str, Any] = {}
         self._synced: dict[str, set[str]] = {}
         self._guard = threading.Lock()
+        self.session: Any = None
 
     @cached_property
     def _db(self) -> Any:
         import lancedb  # costs over a second, so whoever only opens a store does not pay it
 
-        return lancedb.connect(str(self.path))
+        self.session = lancedb.Session(index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES)
+        return lancedb.connect(str(self.path), session=self.session)
 
     def pin(self, name: str, version: int) -> Pinned:
         """A table at a version.
