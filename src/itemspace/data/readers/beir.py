@@ -122,7 +122,7 @@ def write_beir(dataset: Dataset, folder: Path, *, columns: Sequence[str] = (), s
     if dataset.queries is None or dataset.judgments is None:
         raise DataError(f"{dataset.name} has no judged queries to write", hint="BEIR is queries with judgments.")
     names = list(columns or dataset.catalog.schema.columns("text") or dataset.catalog.text_columns())
-    items, queries = _plain_ids(dataset.catalog.ids, "d"), _plain_ids(dataset.queries.ids, "q")
+    items, queries = plain_ids(dataset.catalog.ids, "d"), plain_ids(dataset.queries.ids, "q")
     titles = dataset.catalog.texts(names[:1]) if len(names) > 1 else [""] * len(items)
     texts = dataset.catalog.texts(names[1:] or names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +138,7 @@ def write_beir(dataset: Dataset, folder: Path, *, columns: Sequence[str] = (), s
     (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + body, encoding="utf-8")
 
 
-def _plain_ids(ids: Ids, prefix: str) -> list[str]:
+def plain_ids(ids: Ids, prefix: str) -> list[str]:
+    """IDs as `write_beir` writes them."""
     spaced = mask(pc.match_substring_regex(ids.values, r"\s")).any()
     return [f"{prefix}{row}" for row in range(len(ids))] if spaced else ids.values.to_pylist()

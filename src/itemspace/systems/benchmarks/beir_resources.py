@@ -21,10 +21,10 @@ from itemspace.core.dataset import Dataset
 from itemspace.core.errors import MissingExtraError
 from itemspace.core.extras import require
 from itemspace.core.hits import Hits
-from itemspace.core.judgments import Queries
+from itemspace.core.judgments import Judgments, Queries
 from itemspace.core.seeding import derive
 from itemspace.core.task import Task
-from itemspace.data.readers.beir import write_beir
+from itemspace.data.readers.beir import plain_ids, write_beir
 from itemspace.data.readers.trec import read_run
 from itemspace.data.splits.queries import split_queries
 from itemspace.data.worlds.topics import topics
@@ -129,15 +129,20 @@ def same_data(read: Dataset, original: Dataset) -> float:
     assert original.queries is not None
     same = [len(read.catalog) == len(original.catalog), read.queries.texts == original.queries.texts]
     pairs = [
-        sorted(zip(d.judgments.items.groups.tolist(), _names(d, d.judgments.items.values), d.judgments.grades.tolist(), strict=True))
-        for d in (read, original)
-        if d.judgments is not None
-    ]  # fmt: skip
+        _pairs(data.judgments, names)
+        for data, names in (
+            (read, read.catalog.ids.values.to_pylist()),
+            (original, plain_ids(original.catalog.ids, "d")),
+        )
+        if data.judgments is not None
+    ]
     return float(np.mean([*same, len(pairs) == 2 and pairs[0] == pairs[1]]))
 
 
-def _names(data: Dataset, rows: np.ndarray) -> list[str]:
-    return [str(name) for name in data.catalog.ids.decode(rows)]
+def _pairs(judgments: Judgments, names: list[str]) -> list[tuple[int, str, float]]:
+    """What was judged, items by the names they were written under."""
+    items = [names[row] for row in judgments.items.values.tolist()]
+    return sorted(zip(judgments.items.groups.tolist(), items, judgments.grades.tolist(), strict=True))
 
 
 def _references(bench: Bench, data: Dataset, seed: int) -> References:
@@ -197,7 +202,7 @@ def trec_eval_difference(path: Path, data: Dataset) -> float | None:
     assert data.queries is not None
     assert data.judgments is not None
     judged = data.judgments
-    queries, items = data.queries.ids, _names(data, judged.items.values)
+    queries, items = data.queries.ids, [str(name) for name in data.catalog.ids.decode(judged.items.values)]
     grades = [int(grade) for grade in judged.grades.tolist()]
     groups = [str(name) for name in queries.decode(judged.items.groups)]
     qrels = [measures.Qrel(q, i, g) for q, i, g in zip(groups, items, grades, strict=True)]
