@@ -355,3 +355,15 @@ class TestAbout:
         assert client.get("/ready").status_code == 503
         answer = client.post(f"{SHOP}/search", json={"query": "boots"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [("search", {"query": "boots"}), ("recommend", {"user": "nobody"}), ("items/get", {"items": None})],
+)
+def test_an_empty_list_of_columns_shows_none(client, some, verb, body):
+    body = {"items": some} if "items" in body else body
+    told = post(client, f"{SHOP}/{verb}", columns=[], **body)
+    shown = [hit["fields"] for hit in told["hits"]] if "hits" in told else [item["fields"] for item in told["items"]]
+    assert shown
+    assert not any(shown)
