@@ -114,8 +114,7 @@ def main() -> None:
     result.at_most("requests of the table that were not refused as they should be", wrong, 0)
     rows, every, failures = fuzzed(Application(config), items, columns, examples, options.seed)
     result.table("Statuses by operation", ["operation", "answers"], rows)
-    result.at_most("answers of 5xx", sum(count for status, count in every.items() if status >= 500), 0)
-    result.at_most("operations with a server error or an answer that the document does not know", failures, 0)
+    result.at_most("operations with an answer of 5xx, or one that the document does not know", failures, 0)
     result.notes.append(f"{every.total():,} requests in {time.perf_counter() - began:.0f} s.")
     result.publish(harness.workspace("serve-fuzz") if options.quick else harness.HOME / "docs" / "measured")
 
