@@ -217,7 +217,7 @@ def test_spaces_are_switched_and_keep_their_own_history(visit, serve, built):
     expect(page.locator(".chip")).to_have_count(1)
     page.get_by_label("Space").select_option("twin")
     expect(page.locator(".chip")).to_have_count(0)
-    assert "space=twin" in page.url
+    expect(page).to_have_url(re.compile("space=twin"))
     page.reload()
     expect(page.get_by_label("Space")).to_have_value("twin")
     page.get_by_label("Space").select_option("shop")

@@ -57,7 +57,7 @@ def test_the_history_is_moved_removed_cleared_and_kept(visit):
     expect(chips.first).to_have_text(names[1])
     page.reload()
     expect(chips).to_have_text(names[::-1])
-    assert "history=" in page.url
+    expect(page).to_have_url(re.compile("history="))
     page.get_by_role("button", name=f"Remove: {names[1]}").click()
     expect(chips).to_have_text([names[0]])
     page.get_by_role("button", name="Clear all").click()
