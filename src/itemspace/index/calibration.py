@@ -6,7 +6,7 @@ that a share s of the rows passes makes the k best survivors stand at ranks up t
 needs no measurement of its own: the r-th neighbor is among the k best survivors with probability
 s P(Binomial(r - 1, s) < k), and recall is the mean of c(effort, r) over those.
 
-**Cost.** Microseconds, timed once (the least of three runs) and kept with the index, so that a saved index always
+**Cost.** Microseconds, timed once (the least CPU time of several rounds, on one thread) and kept with the index, so that a saved index always
 plans the same; small indexes take the figures below, which are of one core of an AMD EPYC, and plan the same everywhere.
 """
 

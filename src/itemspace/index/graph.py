@@ -44,6 +44,15 @@ class Graph:
         return len(self._index)
 
     @property
+    def threads(self) -> int:
+        """How many threads build and search; 0 or -1 are all, as its engine counts."""
+        return int(self._index.threads)
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._index.threads = count
+
+    @property
     def precise(self) -> bool:
         """Whether distances are float32 of the vectors as they came, so that few candidates need exact scores."""
         return bool(self._index.precise)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ _TOPICS = 32
 """Things that queries may be about, to see how much harder some are."""
 _ONES = 24
 """Queries asked one at a time."""
+_PATIENCE = 1.0
+"""CPU seconds after which the same calls are not timed once more."""
 _LEAST = 512
 """Fewer vectors than this are not worth holding any out."""
 
@@ -187,16 +190,38 @@ def measured(
         out = out.replaced(against=max(more, _AGAINST[timed]), longer=max(longer, _LONGER[timed]))
     if not timed:
         return out
-    rng = derive(seed, "timing")
-    found, costs = Candidates(table, graph, lists, out), exact_costs(table, queries, rng)
-    every = Allowed(None, None, None, np.full(64, table.rows.slots), SlotSet(None, table.rows.slots))
+    with _one_thread(graph, lists):
+        costs = _costs(Candidates(table, graph, lists, out), probing, queries, derive(seed, "timing"))
+    return out.replaced(costs=rounded(costs), timed=True)
+
+
+def _costs(
+    found: Candidates, probing: Probing | None, queries: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """What every way that is there costs."""
+    graph, lists = found.graph, found.lists
+    costs = exact_costs(found.table, queries, rng)
+    every = Allowed(None, None, None, np.full(64, found.table.rows.slots), SlotSet(None, found.table.rows.slots))
     if graph is not None:
         costs |= graph_costs(lambda asked, ef: found.by_graph(asked, 10, every, ef), queries)
     if lists is not None:
         costs |= lists_costs(partial(_read, found, lists), lists, queries)
         costs |= own_cost(found, lists, queries, rng)
-    costs |= one_costs(found, probing, queries, rng)
-    return out.replaced(costs=rounded(costs), timed=True)
+    return costs | one_costs(found, probing, queries, rng)
+
+
+@contextmanager
+def _one_thread(*engines: Graph | Lists | None) -> Iterator[None]:
+    """The engines on one thread each: costs are of one, and threads that wait for each other count as work."""
+    used = [engine for engine in engines if engine is not None]
+    before = [engine.threads for engine in used]
+    try:
+        for engine in used:
+            engine.threads = 1
+        yield
+    finally:
+        for engine, threads in zip(used, before, strict=True):
+            engine.threads = threads
 
 
 def _read(found: Candidates, lists: Lists, asked: np.ndarray, probes: int, chosen: SlotSet) -> object:
@@ -205,14 +230,22 @@ def _read(found: Candidates, lists: Lists, asked: np.ndarray, probes: int, chose
     return found.by_lists(asked, 10, allowed, np.full(len(asked), probes), order, near, 0, False)
 
 
-def _microseconds(call: Callable[[], object]) -> float:
-    """The least of three runs; CPU time where it is less than the wall's, so that a busy machine does not count."""
-    taken = []
-    for _ in range(3):
-        wall, cpu = time.perf_counter(), time.process_time()
-        call()
-        taken.append(min(time.perf_counter() - wall, time.process_time() - cpu))
-    return 1e6 * min(taken)
+def _microseconds(*calls: Callable[[], object]) -> list[float]:
+    """The least CPU time of each call over several rounds in which they take turns, so that a busy machine does not count:
+
+    at least three rounds, more while any got faster in the last three and the time for it is not spent. What one call
+    costs more than another is a difference of two of these, which one disturbed run would turn around.
+    """
+    least, since, spent = np.full(len(calls), np.inf), 0, 0.0
+    while since < 3 and (spent < _PATIENCE or not np.isfinite(least).all()):
+        taken = np.empty(len(calls))
+        for i, call in enumerate(calls):
+            before = time.process_time()
+            call()
+            taken[i] = time.process_time() - before
+        since = 0 if (taken < 0.97 * least).any() else since + 1
+        least, spent = np.minimum(least, taken), spent + float(taken.sum())
+    return (1e6 * least).tolist()
 
 
 def _slope(small: float, large: float, step: float) -> float:
@@ -221,15 +254,18 @@ def _slope(small: float, large: float, step: float) -> float:
 
 def exact_costs(table: VectorTable, queries: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
     """`alone` and `together`: survivors scanned for one query, and for many."""
-    taken: dict[tuple[int, int], float] = {}
     sizes, batches = (2048, 8192), (1, min(len(queries), 128))
-    for size in sizes:
-        slots = np.sort(rng.choice(table.rows.slots, size, replace=False)).astype(np.int32)
-        for batch in batches:
-            allowed = Allowed(slots, None, None, np.full(batch, size))
-            taken[size, batch] = _microseconds(partial(table.search, queries[:batch], 10, allowed)) / batch
+    some = [np.sort(rng.choice(table.rows.slots, size, replace=False)).astype(np.int32) for size in sizes]
+
+    def asked(slots: np.ndarray, batch: int) -> Callable[[], object]:
+        return partial(table.search, queries[:batch], 10, Allowed(slots, None, None, np.full(batch, len(slots))))
+
     step = sizes[1] - sizes[0]
-    alone, together = (_slope(taken[sizes[0], b], taken[sizes[1], b], step) for b in batches)
+    alone, together = (
+        _slope(few / batch, many / batch, step)
+        for batch in batches
+        for few, many in [_microseconds(*(asked(slots, batch) for slots in some))]
+    )
     return {"alone": max(alone, together), "together": together}
 
 
@@ -241,13 +277,14 @@ def one_costs(
     ways = Ways(slots, found.graph is not None, lists, 0.95, found.calibration)
     everything = SlotSet(None, slots)
 
-    def asked(chosen: SlotSet, **fixed: Any) -> float:
+    def asked(chosen: SlotSet, **fixed: Any) -> Callable[[], object]:
         some = replace(ways, **fixed)
-        return _microseconds(lambda: [answer(q[None], _ANSWERS, chosen, some, found, probing) for q in queries[:_ONES]])
+        return lambda: [answer(q[None], _ANSWERS, chosen, some, found, probing) for q in queries[:_ONES]]
 
-    def line(few: float, many: float, low: float, high: float) -> tuple[float, float]:
-        step = _slope(few / _ONES, many / _ONES, high - low)
-        return max(few / _ONES - step * low, 1.0), step
+    def line(little: Callable[[], object], much: Callable[[], object], low: float, high: float) -> tuple[float, float]:
+        few, many = (taken / _ONES for taken in _microseconds(little, much))
+        step = _slope(few, many, high - low)
+        return max(few - step * low, 1.0), step
 
     few, many = (
         SlotSet(np.sort(rng.choice(slots, size, replace=False)).astype(np.int32), slots) for size in (256, 8192)
@@ -259,8 +296,8 @@ def one_costs(
         out |= {"one_graph": fixed, "one_candidate": step}
     if lists:
         probes, size = (4, min(32, lists)), slots / lists
-        taken = [asked(everything, prefer="lists", probes=p) for p in probes]
-        fixed, step = line(taken[0], taken[1], probes[0] * size, probes[1] * size)
+        little, much = (asked(everything, prefer="lists", probes=p) for p in probes)
+        fixed, step = line(little, much, probes[0] * size, probes[1] * size)
         out |= {"one_lists": fixed, "one_tested": step}
     return out
 
@@ -269,20 +306,21 @@ def own_cost(found: Candidates, lists: Lists, queries: np.ndarray, rng: np.rando
     """`picked`: queries with slots of their own, few and many, of which one list is read."""
     asked, slots, sizes = queries[:32], found.table.rows.slots, (1024, 16_384)
     order, _ = lists.order(asked, 1)
-    taken = []
+    calls = []
     for size in sizes:
         mine = np.sort(rng.choice(slots, size, replace=False)).astype(np.int32)
         own = Ragged(np.tile(mine, len(asked)), np.arange(len(asked) + 1) * size)
         allowed = Allowed(None, own, None, own.lengths)
         one = np.ones(len(asked), np.int64)
-        taken.append(_microseconds(partial(found.by_own_lists, asked, _ANSWERS, allowed, one, order)) / len(asked))
-    return {"picked": _slope(taken[0], taken[1], sizes[1] - sizes[0])}
+        calls.append(partial(found.by_own_lists, asked, _ANSWERS, allowed, one, order))
+    few, many = (taken / len(asked) for taken in _microseconds(*calls))
+    return {"picked": _slope(few, many, sizes[1] - sizes[0])}
 
 
 def graph_costs(search: Callable[[np.ndarray, int], object], queries: np.ndarray) -> dict[str, float]:
     """`fixed` and `candidate`; `search` takes queries and candidates, and ranks what it finds."""
     asked = queries[:64]
-    few, many = (_microseconds(partial(search, asked, ef)) / len(asked) for ef in (16, 128))
+    few, many = (taken / len(asked) for taken in _microseconds(*(partial(search, asked, ef) for ef in (16, 128))))
     candidate = _slope(few, many, 112)
     return {"candidate": candidate, "fixed": max(few - 16 * candidate, 1.0)}
 
@@ -296,7 +334,9 @@ def lists_costs(
     """
     asked, everything = queries[:64], SlotSet(None, len(lists))
     size, probes = len(lists) / lists.count, (4, min(32, lists.count))
-    few, many = (_microseconds(partial(search, asked, p, everything)) / len(asked) for p in probes)
+    few, many = (
+        taken / len(asked) for taken in _microseconds(*(partial(search, asked, p, everything) for p in probes))
+    )
     tested = _slope(few, many, size * max(probes[1] - probes[0], 1))
     return {"tested": tested, "scored": 0.0, "coarse": max(few - tested * size * probes[0], 1.0)}
 
