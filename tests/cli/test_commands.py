@@ -192,3 +192,18 @@ def test_help_needs_no_heavy_import():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip().endswith("[]")
     assert "recommend" in done.stdout
+
+
+def test_analyze_reports_compares_and_finds_the_limit(shop, capsys, tmp_path):
+    path = shop / "shop.space"
+    page = tmp_path / "out" / "report.html"
+    run("analyze", "space", path, "--questions", 40, "--html", page)
+    assert "effective rank" in capsys.readouterr().out
+    assert page.read_text().count("<svg") > 5
+    told = asked(capsys, "analyze", "drift", path, path)
+    assert told["kept"] == 1.0
+    assert told["moved"] == pytest.approx(0, abs=1e-5)
+    pytest.importorskip("torch")
+    assert asked(capsys, "analyze", "limit", "-d", "2", "--most", 8) == {"k": 2, "critical": {"2": 3}}
+    with pytest.raises(ItemspaceError, match="several by commas"):
+        run("analyze", "limit", "-d", "two")

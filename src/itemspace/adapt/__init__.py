@@ -1,5 +1,6 @@
-"""Vectors to other vectors: here, to two coordinates that can be looked at."""
+"""Vectors to other vectors: to fewer dimensions that keep what matters, or to two that can be looked at."""
 
+from itemspace.adapt.adapter import Adapter, AdapterConfig
 from itemspace.adapt.map import Layout, layout, neighbors_kept, principal
 
-__all__ = ["Layout", "layout", "neighbors_kept", "principal"]
+__all__ = ["Adapter", "AdapterConfig", "Layout", "layout", "neighbors_kept", "principal"]

@@ -207,6 +207,32 @@ def differences(series: Sequence[Line], *, title: str) -> str:
     return _svg(WIDTH, height, title, parts)
 
 
+def grid(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], *, title: str) -> str:
+    """A table of numbers in [0, 1], each cell the darker the larger, with its number in it."""
+    left, top, tall = 110, 22, 34
+    wide = (WIDTH - left) / max(len(columns), 1)
+    most = max(int(wide / 6.5), 3)
+    parts = [
+        f'<text class="faint" x="{left + wide * (j + 0.5):.1f}" y="14" text-anchor="middle">{escape(clip(name, most))}</text>'
+        for j, name in enumerate(columns)
+    ]
+    for i, (name, line) in enumerate(zip(rows, values, strict=True)):
+        y = top + tall * i
+        parts.append(
+            f'<text x="{left - 8}" y="{y + tall / 2 + 4:.1f}" text-anchor="end">{escape(clip(name, 16))}</text>'
+        )
+        for j, value in enumerate(line):
+            x = left + wide * j
+            shade = 0.08 + 0.72 * max(0.0, min(1.0, value)) if value == value else 0.0
+            parts.append(
+                f'<rect x="{x + 1:.1f}" y="{y + 1}" width="{wide - 2:.1f}" height="{tall - 2}" rx="4" fill="{color(0)}" '
+                f'opacity="{shade:.2f}"><title>{escape(name)}, {escape(columns[j])}: {value:.4f}</title></rect>'
+                f'<text x="{x + wide / 2:.1f}" y="{y + tall / 2 + 4:.1f}" text-anchor="middle">'
+                f"{number(round(value, 2)) if value == value else '-'}</text>"
+            )
+    return _svg(WIDTH, top + tall * len(rows) + 4, title, parts)
+
+
 def forest(value: float, low: float, high: float, reach: float, series: int) -> str:
     """One row of a forest plot: an interval around a difference, on a scale of -reach to reach with 0 in the middle."""
     wide, tall = 150, 18

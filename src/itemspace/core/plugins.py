@@ -28,7 +28,14 @@ BUILTIN: dict[str, dict[str, str]] = {
         "impacts": "itemspace.encode.impacts:ImpactEncoder",
         "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },
+    "adapters": {
+        "pca": "itemspace.adapt.pca:PCA",
+        "truncation": "itemspace.adapt.truncation:Truncation",
+        "random-projection": "itemspace.adapt.random_projection:RandomProjection",
+        "mpad": "itemspace.adapt.mpad:MPAD",
+    },
     "indexes": {
+        "adapted": "itemspace.index.adapted:AdaptedIndex",
         "flat": "itemspace.index.flat:FlatIndex",
         "hnsw": "itemspace.index.hnsw:HNSWIndex",
         "ivf": "itemspace.index.ivf:IVFIndex",

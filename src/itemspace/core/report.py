@@ -70,6 +70,18 @@ class Curve:
     arm: str
     x: tuple[float, ...]
     y: tuple[float, ...]
+    axis: str = "cut-off k"
+    """What `x` counts."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table to see at a glance: `values[i][j]` for `rows[i]` and `columns[j]`, each in [0, 1] (NaN for none)."""
+
+    name: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,9 @@ class Report:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     primary: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    lead: str = ""
+    """What the report says first where "who leads in the first metric" is not the question."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -174,6 +189,8 @@ class Report:
                 notes=tuple(raw["notes"]),
                 provenance=raw["provenance"],
                 primary=tuple(raw["primary"]),
+                grids=tuple(_grid(row) for row in raw.get("grids", ())),
+                lead=raw.get("lead", ""),
             )
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the report is damaged: {error}") from None
@@ -226,6 +243,8 @@ class Report:
             tuple(dict.fromkeys(n for r in every for n in r.notes)),
             {r.title: dict(r.provenance) for r in every},
             tuple(dict.fromkeys(p for r in every for p in r.primary)),
+            tuple(g for r in every for g in r.grids),
+            " ".join(r.lead for r in every if r.lead),
         )
 
 
@@ -272,6 +291,11 @@ def _rows(kind: type[Any], rows: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]
         values = {k: tuple(_number(x) for x in v) if isinstance(v, list) else v for k, v in row.items()}
         made.append(kind(**{k: _number(v) if k in numbers else v for k, v in values.items()}))
     return tuple(made)
+
+
+def _grid(row: Mapping[str, Any]) -> Grid:
+    values = tuple(tuple(_number(x) for x in line) for line in row["values"])
+    return Grid(row["name"], tuple(row["rows"]), tuple(row["columns"]), values)
 
 
 def _number(value: Any) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from itemspace.core.charts import Bar, Line, bars, color, differences, dots, forest, lines
+from itemspace.core.charts import Bar, Line, bars, color, differences, dots, forest, grid, lines
 from itemspace.core.report import ALL, Comparison, Measure, Report, decimal, p_value, signed
 
 CARDS = 8
@@ -58,6 +58,7 @@ def page(report: Report) -> str:
         _overview(report, arms),
         _comparisons(report, arms),
         _plots(report, arms),
+        _grids(report),
         _slices(report, arms),
         _numbers(report),
         _provenance(report.provenance),
@@ -135,14 +136,26 @@ def _comparison(c: Comparison, reach: float, arms: Mapping[str, int]) -> str:
 def _plots(report: Report, arms: Mapping[str, int]) -> str:
     cards = []
     for name in dict.fromkeys(c.name for c in report.curves):
-        series = [Line(c.arm, c.x, c.y, arms.get(c.arm, 0)) for c in report.curves if c.name == name and c.x]
+        series = [
+            Line(c.arm, c.x, c.y, arms.get(c.arm, i))
+            for i, c in enumerate(c for c in report.curves if c.name == name and c.x)
+        ]
         if not series:
             continue
         spread = name.startswith("difference")
         drawn = (differences if spread else lines)(series, title=name)
-        about = "requests, from the most harmed to the most helped" if spread else "cut-off k, logarithmic"
+        axis = next(c.axis for c in report.curves if c.name == name)
+        about = "requests, from the most harmed to the most helped" if spread else f"{axis}, logarithmic"
         cards.append(f'<section class="card"><h3>{escape(name)}</h3>{drawn}<div class="faint">{about}</div></section>')
     return f'<h2>Shapes</h2><div class="cards wide">{"".join(cards)}</div>' if cards else ""
+
+
+def _grids(report: Report) -> str:
+    cards = [
+        f'<section class="card"><h3>{escape(g.name)}</h3>{grid(g.rows, g.columns, g.values, title=g.name)}</section>'
+        for g in report.grids
+    ]
+    return f'<h2>Side by side</h2><div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
 def _slices(report: Report, arms: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from itemspace.core.report import ALL, Measure, Report, decimal, p_value, signed
+from itemspace.core.report import ALL, Grid, Measure, Report, decimal, p_value, signed
 
 
 def render(report: Report, *, width: int | None = None, color: bool = False) -> str:
@@ -21,7 +21,7 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
     console.print(Text(report.title, style="bold"))
     if report.headline:
         console.print(Text(report.headline))
-    for table in (_main(report), _comparisons(report), *_slices(report)):
+    for table in (_main(report), _comparisons(report), *_slices(report), *map(_grid, report.grids)):
         if table is not None:
             console.print(table)
     for note in report.notes:
@@ -34,8 +34,8 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
 
 def headline(report: Report) -> str:
     """The sentence of `Report.headline`; empty when there is nothing to lead with."""
-    if not report.metrics:
-        return ""
+    if report.lead or not report.metrics:
+        return report.lead
     first = report.metrics[0]
     ranked = sorted((m for m in report.measures if m.metric == first and m.slice == ALL), key=lambda m: -m.value)
     if not ranked:
@@ -158,3 +158,16 @@ def _slices(report: Report) -> list[Any]:
             table.add_row(Text(label), *[Text(_cell(m).replace("\n", " ")) for m in row], f"{n:,}")
         tables.append(table)
     return tables
+
+
+def _grid(grid: Grid) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=grid.name, title_justify="left")
+    table.add_column("")
+    for name in grid.columns:
+        table.add_column(Text(name), justify="right")
+    for name, line in zip(grid.rows, grid.values, strict=True):
+        table.add_row(Text(name), *(decimal(value, 3) for value in line))
+    return table

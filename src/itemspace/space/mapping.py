@@ -140,7 +140,7 @@ def _make_once(source: Source, by: str, limit: int, path: Path, say: Say) -> Kep
 
 
 def _made(source: Source, by: str, limit: int, say: Say) -> Kept:
-    rows, vectors = _vectors(source, by, None)
+    rows, vectors = vectors_of(source, by, None)
     total = len(rows)
     if not total:
         raise RequestError(f"there is no item to map by {by}.")
@@ -174,7 +174,7 @@ def _current(source: Source, by: str, limit: int, kept: Kept | None, say: Say) -
         return None
     say(f"placing {len(changed):,} changed items")
     stay = ~np.isin(kept.rows, changed)
-    rows, others = _vectors(source, by, kept.rows[stay])
+    rows, others = vectors_of(source, by, kept.rows[stay])
     order = np.argsort(kept.rows[stay], kind="stable")
     held = kept.rows[stay][order]
     at = order[np.minimum(np.searchsorted(held, rows), len(held) - 1)]
@@ -185,7 +185,7 @@ def _current(source: Source, by: str, limit: int, kept: Kept | None, say: Say) -
     return Kept(*both, source.generation, source.version, note)
 
 
-def _vectors(source: Source, by: str, only: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def vectors_of(source: Source, by: str, only: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Rows [n] of living items, ascending, and their vectors [n, d]. only: at most these rows."""
     if by == "behavior":
         return _behavior(source)

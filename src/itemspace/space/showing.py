@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +14,7 @@ from itemspace.core.asking import check_k
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import RequestError
 from itemspace.core.taking import take_rows
+from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.space import changes
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
@@ -22,8 +23,9 @@ from itemspace.store.contract import Store
 
 if TYPE_CHECKING:
     from itemspace.core.report import Report
+    from itemspace.evaluate.embeddings.analysis import Settings
     from itemspace.space.front import Space
-    from itemspace.space.mapping import ItemMap
+    from itemspace.space.mapping import ItemMap, Source
 
 
 def _quiet(_: str) -> None:
@@ -97,11 +99,69 @@ class Showing:
         from itemspace.space import mapping
 
         mapping.check(by, limit)
+        return mapping.item_map(self._source(by), by, color, int(limit), say)
+
+    def vectors(self, by: str = "text") -> tuple[list[str], Dense]:
+        """The vectors of the living items: their external IDs [n], and vectors [n, d].
+
+        by: "text" (what the encoder made of their words) or "behavior" (who used them; items without events are left out).
+
+        Raises:
+            RequestError: there are no such vectors.
+        """
+        from itemspace.space import mapping
+
+        mapping.check(by, 1)
+        source = self._source(by)
+        rows, values = mapping.vectors_of(source, by, None)
+        if by == "text":
+            assert self._live.encoder is not None
+            space = self._live.encoder.space
+        else:
+            space = VectorSpace(f"behavior-{source.generation}-{source.version}", values.shape[1], "cosine")
+        return [str(name) for name in source.catalog.ids.decode(rows)], Dense(values, space)
+
+    def analyze(
+        self,
+        others: Mapping[str, Space] | None = None,
+        *,
+        settings: Settings | None = None,
+        keep: bool = True,
+        say: Callable[[str], object] = _quiet,
+    ) -> Report:
+        """What the vectors of this Space are like (spectrum, dimension, isotropy, hubs, dispensable dimensions), and how far
+
+        they agree with each other and with those of `others`, Spaces over the same items. keep: put the report beside the
+        generations, where `last_report` finds it.
+
+        Raises:
+            RequestError: no vectors, or no items that all have.
+        """
+        from itemspace.evaluate.embeddings.analysis import Settings, analyze, common
+        from itemspace.space.reports import keep_reports
+
+        about = self._made_of()
+        spaces = {"": self, **{f"{name}: ": space for name, space in (others or {}).items()}}
+        named = {f"{prefix}{by}": space.vectors(by) for prefix, space in spaces.items() for by in space._has_vectors()}
+        report = analyze(common(named)[1], settings or Settings(), say=say)
+        if keep:
+            keep_reports(self.path, {"embeddings": report}, about)
+        return report
+
+    def _has_vectors(self) -> list[str]:
+        live = self._live
+        behavior = live.recommender is not None and len(live.histories.pairs()[0]) > 0
+        return ["text"] * (live.dense is not None) + ["behavior"] * behavior
+
+    def _source(self, by: str) -> Source:
+        """What the map and the vectors are made from, taken while nothing changes."""
+        from itemspace.space import mapping
+
         with self._lock.read():
             live = self._live
             if by == "text" and live.dense is None:
                 raise RequestError("this Space has no vectors of words; build it with an encoder.")
-            source = mapping.Source(
+            return mapping.Source(
                 self.path,
                 self._artifact.generation,
                 live.version,
@@ -110,7 +170,6 @@ class Showing:
                 live.recipe.seed,
                 live.histories.pairs() if by == "behavior" else None,
             )
-        return mapping.item_map(source, by, color, int(limit), say)
 
     def dataset(self) -> Dataset:
         """Everything the Space holds, as a dataset (for another split, model or recipe)."""
