@@ -12,6 +12,8 @@ from itemspace.adapt.covariance import moments, principal_axes
 from itemspace.core.seeding import RNG, derive
 
 _GROW, _SHRINK, _HALVINGS = 2.0, 0.5, 20
+_EXACT = 1e-9
+"""How closely the greatest distance that counts is found, as a share of it."""
 
 
 class MPADConfig(AdapterConfig):
@@ -23,7 +25,7 @@ class MPADConfig(AdapterConfig):
         ge=0,
         description="alpha: the penalty on squared inner products with earlier axes, in units of the first axis' mean",
     )
-    sample: int = Field(10_000, ge=2, description="vectors learned from; more are sampled")
+    sample: int = Field(5_000, ge=2, description="vectors learned from; more are sampled")
     steps: int = Field(60, ge=0, description="most ascents of one axis")
     tolerance: float = Field(1e-5, ge=0, description="relative gain below which an axis is done")
 
@@ -108,15 +110,13 @@ def _reach(line: np.ndarray, wanted: int) -> np.ndarray:
 
     low, high = 0.0, float(line[-1] - line[0])
     reached = ends(high)
-    for _ in range(60):
+    while high - low > _EXACT * high:
         middle = (low + high) / 2
         tried = ends(middle)
         if int((tried - position - 1).sum()) >= wanted:
             high, reached = middle, tried
         else:
             low = middle
-        if high - low <= 1e-12 * max(high, 1e-300):
-            break
     return reached
 
 
