@@ -38,6 +38,16 @@ def test_a_row_that_is_not_there_is_refused():
         take_rows(pieces([3, 3]), np.array([6]))
 
 
+def test_a_table_without_columns_keeps_its_count_of_rows():
+    table = pieces([3, 3]).select([])
+    assert table.num_rows == 6
+    found = take_rows(table, np.array([5, 5, 0, 1]))
+    assert (found.num_rows, found.num_columns) == (4, 0)
+    assert found.to_pylist() == [{}] * 4
+    with pytest.raises(IndexError):
+        take_rows(table, np.array([6]))
+
+
 def test_replacing_values_leaves_pieces_without_them_alone():
     column = pieces([4, 4, 4]).column("text")
     made = replaced_values(column, np.array([9, 1]), pa.chunked_array([["nine"], ["one"]]))

@@ -13,7 +13,8 @@ from itemspace.core.errors import DataError, RequestError
 from itemspace.data.readers.beir import write_beir
 from itemspace.data.worlds.topics import topics
 from itemspace.evaluate.benches import run_bench
-from itemspace.evaluate.leaderboard import board_page, evaluate_run, find_runs, make_board, validate_run
+from itemspace.evaluate.leaderboard import board_page, evaluate_run, find_runs, make_board
+from itemspace.evaluate.run_checks import validate_run
 
 GOOD = ["q1 Q0 d1 1 0.9 me", "q1 Q0 d3 2 0.5 me", "q1 Q0 d2 3 0.5 me", "q2 Q0 d2 1 7 me"]
 

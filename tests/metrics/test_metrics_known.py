@@ -142,3 +142,16 @@ def test_aliases_have_one_canonical_name():
 def test_list_metrics_say_what_they_need(spec):
     with pytest.raises(RequestError, match="items="):
         value(spec, [[1]], [{1: 1}])
+
+
+def test_the_share_found_of_exact_answers():
+    exact = np.array([[4, 2, 7], [5, -1, -1], [-1, -1, -1]])
+    found = np.array([[7, 9, 4, -1], [2, 6, 1, 3], [1, -1, -1, -1]])
+    assert kernels.share_found(found, exact) == pytest.approx(2 / 4)
+    assert kernels.share_found(exact, exact) == 1.0
+    assert kernels.share_found(found[2:], exact[2:]) == 1.0
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-1, 9, (2, 20, 5))
+    pairs = {(q, int(row)) for q, rows in enumerate(a) for row in rows if row >= 0}
+    wanted = [(q, int(row)) for q, rows in enumerate(b) for row in rows if row >= 0]
+    assert kernels.share_found(a, b) == pytest.approx(sum(pair in pairs for pair in wanted) / len(wanted))

@@ -25,7 +25,8 @@ def validate(
     """Say everything that is wrong with RUN, by line; exit with 1 where something is."""
     from itemspace.cli.render import print_json
     from itemspace.core.dataset import Dataset
-    from itemspace.evaluate.leaderboard import METRICS, evaluate_run, validate_run
+    from itemspace.evaluate.leaderboard import METRICS, evaluate_run
+    from itemspace.evaluate.run_checks import validate_run
 
     dataset = Dataset.read(data)
     check = validate_run(run, dataset, depth=depth)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from itemspace.core.errors import DataError, SchemaError, shown
 from itemspace.core.hashing import fingerprint
 from itemspace.core.ids import Ids, string_ids
+from itemspace.core.past import Past
 from itemspace.core.schema import Schema
 from itemspace.core.selection import Selection
 from itemspace.core.taking import take_rows
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 KEPT_FILTERS = 16
 """Compiled filters a catalogue remembers."""
+FEW_CHANGED = 1_024
+"""Changed rows (or one of 16, where that is more) over which a filter is compiled anew by themselves."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,22 @@ class Catalog:
         live = None if self.live is None else np.concatenate([self.live, np.ones(len(external), bool)])
         return replace(self, table=pa.concat_tables([self.table, tail]), ids=self.ids.extended(external), live=live)
 
+    def following(self, before: Catalog, rows: np.ndarray) -> Catalog:
+        """This catalogue, which differs from `before` in `rows` [m] alone: changed, removed and (all of them) new ones.
+
+        What `before` remembers of filters then holds here but for those rows, which are looked at when a filter comes
+        again.
+        """
+        self.__dict__["_past"] = before._past.after(np.asarray(rows, np.int64))
+        self.__dict__["_filters"] = dict(before._filters)
+        return self
+
     def where(self, expression: str | Expression | Selection | None) -> Selection:
-        """Compile a filter to the rows that match it (removed items never do).
+        """Compile a filter to the rows that match it (removed items never do); None for all there are.
 
         The last `KEPT_FILTERS` filters given as text are kept: most requests of a server repeat a few, and an index that
-        sees the same rows again need not place them again. A changed catalogue is another one, with nothing kept.
+        sees the same rows again need not place them again. A changed catalogue is another one, with nothing kept but
+        what it is told by `following`.
 
         Raises:
             FilterError: the expression cannot be parsed or does not fit the columns.
@@ -134,18 +148,41 @@ class Catalog:
 
         if isinstance(expression, Selection):
             return expression
-        if not isinstance(expression, str):
+        if expression is not None and not isinstance(expression, str):
             return compile_where(expression, self)
-        found = self._filters.pop(expression, None) or compile_where(expression, self)
-        self._filters[expression] = found  # the latest last
+        known = self._filters.pop(expression, None)
+        found = compile_where(expression, self) if known is None else self._since(expression, *known)
+        self._filters[expression] = (found, self._past)  # the latest last
         for old in list(self._filters)[:-KEPT_FILTERS]:
             self._filters.pop(old, None)
         return found
 
+    def where_since(self, expression: Expression, found: Selection, before: Catalog) -> Selection:
+        """`where(expression)`, given what `before.where(expression)` found; the same rows array where it is the same.
+
+        Only the rows that changed in between are looked at, where they are known and few.
+        """
+        return self._since(expression, found, before._past)
+
+    def _since(self, expression: str | Expression | None, found: Selection, past: Past) -> Selection:
+        from itemspace.core.where import compile_where, recompiled
+
+        if past is self._past:
+            return found
+        changed = self._past.since(past)
+        if changed is None or len(changed) > max(FEW_CHANGED, len(self) // 16):
+            return compile_where(expression, self)
+        return recompiled(expression, self, found, changed)
+
     @cached_property
-    def _filters(self) -> dict[str, Selection]:
-        """Compiled filters by their text, the longest unused first; at most 5 bytes an item each."""
+    def _filters(self) -> dict[str | None, tuple[Selection, Past]]:
+        """Compiled filters by their text and what they were compiled over, the longest unused first; at most 5 bytes an
+        item each."""
         return {}
+
+    @cached_property
+    def _past(self) -> Past:
+        return Past()
 
     @cached_property
     def fingerprint(self) -> str:

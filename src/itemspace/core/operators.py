@@ -23,9 +23,10 @@ from itemspace.core.asking import check_k, compiled, selection, told
 from itemspace.core.contracts import Encoder, Index, Retriever, Scorer
 from itemspace.core.errors import ContractError, nearest
 from itemspace.core.explain import Explanation, Stopwatch
-from itemspace.core.fusion import METHODS, FusionMethod, appended, falling, fuse_hits, lowest
+from itemspace.core.fusion import METHODS, FusionMethod, appended, fuse_hits
 from itemspace.core.hits import Hits
 from itemspace.core.requests import Requests
+from itemspace.core.rescoring import below, reordered
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.sharing import once, run
@@ -174,7 +175,7 @@ class Reranked(Composite):
         retrieved, n = watch.milliseconds, len(requests)
         head = first.cut(self.depth)
         scores = self._scores(requests, head.rows)
-        hits = _below(_reordered(head, scores, ids_of(self, first)), first, self.depth).cut(k)
+        hits = below(reordered(head, scores, ids_of(self, first)), first, self.depth).cut(k)
         total = watch.milliseconds
         note = f"first {min(self.depth, first.k):,} rescored"
         step = Explanation(f"score with {type(self.scorer).__name__}", total - retrieved, n, k, note=note)
@@ -365,33 +366,6 @@ def ids_of(step: Retriever, *hits: Hits) -> Any:
 def finished(hits: Hits, step: Retriever, explanation: Explanation) -> Hits:
     """Hits with IDs and the explanation attached."""
     return replace(hits, ids=ids_of(step, hits), explanation=explanation)
-
-
-def _reordered(head: Hits, scores: np.ndarray, ids: Any) -> Hits:
-    ties = np.zeros(scores.shape, np.uint32) if ids is None else ids.ties[np.maximum(head.rows, 0)]
-    order = np.lexsort((ties, -scores), axis=1)
-    parts = head.parts
-    if parts is not None:
-        parts = [[row[j] for j in places] for row, places in zip(parts, order.tolist(), strict=True)]
-    rows, best = np.take_along_axis(head.rows, order, 1), np.take_along_axis(scores, order, 1)
-    return replace(head, rows=rows, scores=best, parts=parts)
-
-
-def _below(head: Hits, first: Hits, depth: int) -> Hits:
-    """The rescored head followed by what lay beyond `depth`, with scores that go on falling."""
-    tail = first.rows[:, depth:]
-    if tail.shape[1] == 0:
-        return head
-    scores = np.where(tail >= 0, falling(lowest(head), tail.shape[1]), -np.inf).astype(np.float32)
-    parts = head.parts
-    if parts is not None and first.parts is not None:
-        parts = [[*a, *b[depth:]] for a, b in zip(parts, first.parts, strict=True)]
-    return replace(
-        head,
-        rows=np.concatenate([head.rows, tail], axis=1),
-        scores=np.concatenate([head.scores, scores], axis=1),
-        parts=parts,
-    )
 
 
 def _parts(hits: Hits) -> tuple[Explanation, ...]:

@@ -61,6 +61,9 @@ class Selection:
     @cached_property
     def mask(self) -> np.ndarray:
         """bool [size] of the batch-level rows."""
+        alike: Selection | None = self.__dict__.get("_alike")
+        if alike is not None:
+            return alike.mask
         if self.rows is None:
             return np.ones(self.size, bool)
         out = np.zeros(self.size, bool)
@@ -99,6 +102,8 @@ class Selection:
     def allows(self, request: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """For pairs (request [m], row [m]): whether the row may answer the request [m]."""
         ok = (rows >= 0) & (rows < self.size)
+        if not ok.any():
+            return ok
         safe = np.where(ok, rows, 0).astype(np.int64)
         ok &= self.mask[safe]
         keys = np.asarray(request, np.int64) * self.size + safe
@@ -132,18 +137,25 @@ class Selection:
         """The same rows less those of `exclude`, per request."""
         if exclude is None or len(exclude.values) == 0:
             return self
-        return replace(self, exclude=exclude if self.exclude is None else self.exclude.concat(exclude))
+        return self._limited(self.include, exclude if self.exclude is None else self.exclude.concat(exclude))
 
     def take(self, requests: np.ndarray) -> Selection:
         """The selection of some of the batch's requests."""
-        return replace(
-            self,
-            include=None if self.include is None else self.include.take(requests),
-            exclude=None if self.exclude is None else self.exclude.take(requests),
+        return self._limited(
+            None if self.include is None else self.include.take(requests),
+            None if self.exclude is None else self.exclude.take(requests),
         )
+
+    def _limited(self, include: Ragged | None, exclude: Ragged | None) -> Selection:
+        """The same batch-level rows, whose mask is made once for all, with other limits per request."""
+        made = replace(self, include=include, exclude=exclude)
+        made.__dict__["_alike"] = self.__dict__.get("_alike", self)
+        return made
 
     def resized(self, size: int) -> Selection:
         """The same rows in a catalogue of `size` rows. `all` stays all."""
+        if size == self.size:
+            return self
         if self.rows is not None and size < self.size:
             return replace(self, size=size, rows=self.rows[self.rows < size])
         return replace(self, size=size)

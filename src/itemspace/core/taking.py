@@ -10,10 +10,17 @@ import pyarrow as pa
 
 
 def take_rows(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """The rows of `table` at `rows` int [m], in that order. Memory: what is returned, twice."""
+    """The rows of `table` at `rows` int [m], in that order: m of them, even without columns. Memory: what is returned, twice.
+
+    Raises:
+        IndexError: a row that the table does not have.
+    """
     rows = np.asarray(rows, np.int64).reshape(-1)
+    if table.num_columns == 0:
+        _check(rows, table.num_rows)
+        return pa.table({"row": rows}, metadata=table.schema.metadata).select([])
     columns = [take_values(table.column(at), rows) for at in range(table.num_columns)]
-    return pa.table(columns, schema=table.schema) if columns else table.slice(0, 0)
+    return pa.table(columns, schema=table.schema)
 
 
 def take_values(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
@@ -23,8 +30,7 @@ def take_values(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
     if len(rows) == 0:
         return column.slice(0, 0)
     starts = chunk_starts(column)
-    if not (rows.min() >= 0 and rows.max() < starts[-1]):
-        raise IndexError(f"rows run from 0 to {starts[-1] - 1}")
+    _check(rows, int(starts[-1]))
     piece = np.searchsorted(starts, rows, side="right") - 1
     order = np.argsort(piece, kind="stable")
     held, first = np.unique(piece[order], return_index=True)
@@ -38,6 +44,11 @@ def take_values(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
         back[order] = np.arange(len(order))
         found = found.take(pa.array(back))
     return pa.chunked_array([found], column.type)
+
+
+def _check(rows: np.ndarray, size: int) -> None:
+    if len(rows) and not (rows.min() >= 0 and rows.max() < size):
+        raise IndexError(f"rows run from 0 to {size - 1}")
 
 
 def replaced_values(column: pa.ChunkedArray, rows: np.ndarray, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -23,7 +23,7 @@ from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.vectors import Sparse, VectorSpace
 from itemspace.encode.engagement import Engagement
 from itemspace.encode.fields import item_texts, request_texts
-from itemspace.encode.ngrams import counts
+from itemspace.encode.ngrams import counts, known_counts
 from itemspace.encode.svd import randomized_svd
 
 _BITS = 20
@@ -191,7 +191,7 @@ class ImpactEncoder(Encoder):
             raise DataError("no words to learn from", hint=f"Columns read: {', '.join(columns)}.")
         n, df = len(catalog), frequency[self._buckets]
         self._idf = np.log1p((n - df + 0.5) / (df + 0.5)).astype(np.float32)
-        items = self._known(whole)
+        items = known_counts(whole, self._buckets)
         self._average = float(max(items.sum() / n, 1.0))
         rank = min(self.config.dimension, min(items.shape) - 1)
         vocabulary = len(self._buckets)
@@ -204,16 +204,7 @@ class ImpactEncoder(Encoder):
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
         """How often each known word occurs: CSR float32 [n, words]."""
-        return self._known(counts(texts, words=1, characters=(), bits=_BITS))
-
-    def _known(self, found: sp.csr_matrix) -> sp.csr_matrix:
-        at = np.searchsorted(self._buckets, found.indices)
-        known = (at < len(self._buckets)) & (self._buckets[np.minimum(at, len(self._buckets) - 1)] == found.indices)
-        before = np.concatenate(([0], np.cumsum(known)))
-        shape = (found.shape[0], len(self._buckets))
-        matrix = sp.csr_matrix((found.data[known].astype(np.float32), at[known], before[found.indptr]), shape=shape)
-        matrix.sort_indices()
-        return matrix
+        return known_counts(counts(texts, words=1, characters=(), bits=_BITS), self._buckets)
 
     def _queries(self, found: sp.csr_matrix, weights: Weights) -> sp.csr_matrix:
         made = found.copy()

@@ -142,6 +142,21 @@ def counts(
     return _side_by_side(parts, (len(texts), 1 << bits))
 
 
+def known_counts(found: sp.csr_matrix, buckets: np.ndarray) -> sp.csr_matrix:
+    """`counts` of the n-grams a model knows: CSR float32 [texts, m], column j that of column `buckets[j]` (ascending [m]).
+
+    A product visits a row's entries as they are stored: they are sorted, so that a text's vector never depends on its
+    batch.
+    """
+    at = np.searchsorted(buckets, found.indices)
+    held = (at < len(buckets)) & (buckets[np.minimum(at, len(buckets) - 1)] == found.indices)
+    before = np.concatenate(([0], np.cumsum(held)))
+    shape = (found.shape[0], len(buckets))
+    matrix = sp.csr_matrix((found.data[held].astype(np.float32), at[held], before[found.indptr]), shape=shape)
+    matrix.sort_indices()
+    return matrix
+
+
 def _counted(tokens: Tokens, texts: int, words: int, characters: tuple[int, ...], bits: int) -> sp.csr_matrix:
     """`counts` of a few tokens (queries) by sorting (text, column) pairs: fewer and cheaper steps than sparse algebra."""
     half = np.uint64((1 << (bits - 1)) - 1)

@@ -22,7 +22,7 @@ from itemspace.core.seeding import RNG, as_seed, derive, generator
 from itemspace.core.vectors import Dense, VectorSpace, normalize
 from itemspace.encode.engagement import Engagement
 from itemspace.encode.fields import item_texts, request_texts
-from itemspace.encode.ngrams import counts
+from itemspace.encode.ngrams import counts, known_counts
 from itemspace.encode.svd import randomized_svd
 
 _BITS = 20
@@ -217,15 +217,10 @@ class TwoTowerEncoder(Encoder):
 
     def _weighed(self, found: sp.csr_matrix) -> sp.csr_matrix:
         """Counts [n, 2^20] over the known n-grams as rows of length 1, (1 + log count) * idf each, or as their shares."""
-        at = np.searchsorted(self._buckets, found.indices)
-        known = (at < len(self._buckets)) & (self._buckets[np.minimum(at, len(self._buckets) - 1)] == found.indices)
-        before = np.concatenate(([0], np.cumsum(known)))
-        columns = at[known]
+        matrix = known_counts(found, self._buckets)
         average = self.config.weighting == "mean"
-        values = found.data[known] if average else (1 + np.log(found.data[known])) * self._weights[columns]
-        matrix = sp.csr_matrix((values, columns, before[found.indptr]), shape=(found.shape[0], len(self._buckets)))
-        # A product visits a row's entries in stored order: sorted, so that a text's vector never depends on its batch.
-        matrix.sort_indices()
+        if not average:
+            matrix.data = (1 + np.log(matrix.data)) * self._weights[matrix.indices]
         sizes = np.asarray((matrix if average else matrix.multiply(matrix)).sum(1)).reshape(-1)
         lengths = sizes if average else np.sqrt(sizes)
         matrix.data = (matrix.data / np.repeat(np.where(lengths == 0, 1, lengths), np.diff(matrix.indptr))).astype(

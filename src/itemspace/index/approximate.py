@@ -6,7 +6,6 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,12 +22,14 @@ from itemspace.index.engines.lists import Codes, Lists, lists_for
 from itemspace.index.flat import check_k
 from itemspace.index.graph import Graph
 from itemspace.index.persist import read_header, space_from, write_header
-from itemspace.index.planner import Plan, Ways, plan
-from itemspace.index.probing import Probing, Sight
+from itemspace.index.planner import Ways
+from itemspace.index.probing import Probing
 from itemspace.index.rows import Allowed
+from itemspace.index.several import answers
 from itemspace.index.single import answer
 from itemspace.index.table import VectorTable, check_queries
 from itemspace.index.table_index import TableIndex
+from itemspace.metrics.kernels import share_found
 
 _FORMAT = 2
 _TIMED = 20_000
@@ -37,12 +38,6 @@ _SMALL_RECALL = 0.99
 """What smaller indexes aim at, whatever less is asked for."""
 _REPLACED = 4
 """Lists are placed anew when the index has grown this many times since."""
-_QUERIES = 4096
-"""Queries planned together."""
-_EXCLUDED = 256
-"""Exclusions per request that a search goes deeper for; requests with more are completed exactly when short."""
-_STARVED = 0.1
-"""The share of a batch that the graph may leave short before a warning says so."""
 
 
 class ApproximateIndex(TableIndex):
@@ -144,17 +139,7 @@ class ApproximateIndex(TableIndex):
             alone = answer(values, k, chosen, *self._planning, self._sighted)
             if alone is not None:
                 return _one_hit(*alone, k, len(chosen))
-        rows = np.full((len(values), k), -1, np.int32)
-        scores = np.full((len(values), k), -np.inf, np.float32)
-        told = np.empty(len(values), object)
-        skips = _skips(allowed)
-        for skip in np.unique(skips).tolist():
-            at = np.flatnonzero(skips == skip)
-            # Some thousand queries at a time: what is looked at for each grows with the number of lists.
-            for part in np.array_split(at, -(-len(at) // _QUERIES)):
-                limits = allowed if len(part) == len(values) else allowed.take(part)
-                rows[part], scores[part], told[part] = self._answers(values[part], k, limits, skip, len(values))
-        return Hits(rows, scores, total=allowed.counts, explanation=told.tolist())
+        return answers(values, k, allowed, *self._planning, self._sighted, self._warn)
 
     @property
     def _planning(self) -> tuple[Ways, Candidates]:
@@ -184,96 +169,15 @@ class ApproximateIndex(TableIndex):
             self._probing = Probing(self._lists, self.table)
         return self._probing
 
-    def _answers(
-        self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, scores and what was done, for queries with about `skip` exclusions each, in a batch of `batch`."""
-        rows = np.full((len(values), k), -1, np.int32)
-        scores = np.full((len(values), k), -np.inf, np.float32)
-        own = allowed.include is not None
-        planned, sight = self._planned(values, k, allowed, skip, 1 if own else batch)
-        told, found = planned.told(), self._planning[1]
-        for effort in np.unique(planned.effort[planned.members("graph")]).tolist():
-            at = np.flatnonzero((planned.kind == 1) & (planned.effort == effort))
-            rows[at], scores[at] = found.by_graph(values[at], k, allowed.take(at), effort)
-        lists = planned.members("lists")
-        if sight is not None and self.config.plan == "auto":
-            # A filter that starves the graph of some queries: lists know where the survivors are.
-            starved = (planned.kind == 1) & ((rows >= 0).sum(1) < np.minimum(k, allowed.counts))
-            told[starved] += "; starved, lists instead"
-            lists = np.flatnonzero(starved | (planned.kind == 2))
-        if own and sight is not None and len(lists):
-            own_part = (allowed.take(lists), sight.probes[lists], sight.order[lists])
-            rows[lists], scores[lists] = found.by_own_lists(values[lists], k, *own_part)
-            lists = lists[:0]
-        for against in (False, True) if sight is not None and len(lists) else ():
-            assert sight is not None
-            at = lists[sight.against[lists] == against]
-            if len(at) == 0:
-                continue
-            part = (sight.probes[at], sight.order[at], sight.near[at])
-            rows[at], scores[at] = found.by_lists(values[at], k, allowed.take(at), *part, skip, against)
-        self._complete(values, k, allowed, planned, (rows, scores), told)
-        return rows, scores, told
-
-    def _planned(
-        self, values: np.ndarray, k: int, allowed: Allowed, skip: int, batch: int
-    ) -> tuple[Plan, Sight | None]:
-        """The plan, and what the queries see of the lists where it needs them."""
-        (ways, _), probing = self._planning, self._sighted
-        own = allowed.include is not None
-        planned = plan(ways, allowed.counts, k, batch=batch, skip=skip, own=own)
-        if probing is None or ways.prefer == "exact":
-            return planned, None
-        if not allowed.counts.any():
-            return plan(replace(ways, prefer="exact"), allowed.counts, k, batch=batch, skip=skip), None
-        if own or allowed.slots is None:
-            if not (planned.kind == 2).any():
-                return planned, None
-        else:
-            best = plan(ways, allowed.counts, k, batch=batch, share=np.ones(len(values)), skip=skip)
-            if not ((planned.kind > 0) | (best.kind > 0)).any():
-                return planned, None
-        assert allowed.chosen is not None
-        part = allowed.counts / max(len(allowed.chosen), 1) if own else None
-        sight = probing.sight(values, allowed.chosen, ways, k, skip, part)
-        share = None if own else sight.share
-        return plan(ways, allowed.counts, k, batch=batch, share=share, skip=skip, probes=sight.probes, own=own), sight
-
-    def _complete(
-        self,
-        values: np.ndarray,
-        k: int,
-        allowed: Allowed,
-        planned: Plan,
-        out: tuple[np.ndarray, np.ndarray],
-        told: np.ndarray,
-    ) -> None:
-        """Answer exactly what was planned so, and whatever the engines left short."""
-        rows, scores = out
-        short = (rows >= 0).sum(1) < np.minimum(k, allowed.counts)
-        asked = (planned.kind == 0) | short
-        if not asked.any():
-            return
-        at = np.flatnonzero(asked)
-        rows[at], scores[at] = self.table.search(values[at], k, allowed.take(at))
-        starved = short & (planned.kind != 0)
-        told[starved] += "; completed exactly"
-        graph = planned.kind == 1
-        if graph.any() and starved[graph].mean() > _STARVED:
-            told[starved & graph] += ": the filter starves the graph"
-            self._warn(int(starved[graph].sum()), int(graph.sum()), allowed)
-
-    def _warn(self, starved: int, asked: int, allowed: Allowed) -> None:
+    def _warn(self, starved: int, asked: int, share: float) -> None:
         if self._warned:
             return
         self._warned = True
-        share = float(allowed.counts.mean()) / max(self.table.rows.slots, 1)
         warnings.warn(
             f"a filter that {share:.2%} of the rows pass starved the graph: {starved:,} of {asked:,} queries found too few "
             "answers near them and were answered exactly, which is slower. An index with lists (the extra `ann`) plans "
             "for this. Said once per index.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def measured_recall(
@@ -288,10 +192,7 @@ class ApproximateIndex(TableIndex):
         asked = Dense(values[chosen], self.table.space)
         found = self.search(asked, k, limits)
         exact, _ = self.table.search(values[chosen], k, Allowed.of(self.table.rows, limits, len(chosen)))
-        offset = np.arange(len(chosen), dtype=np.int64)[:, None] * (int(exact.max(initial=0)) + 1)
-        real = exact >= 0
-        shared = np.isin((exact + offset)[real], np.where(found.rows >= 0, found.rows + offset, -1))
-        return float(shared.mean()) if real.any() else 1.0
+        return share_found(found.rows, exact)
 
     def aimed(self, **values: Any) -> Self:
         """This index with other search settings (`recall`, `ef`, `probes`, `plan`); vectors and engines are shared.
@@ -385,14 +286,6 @@ class ApproximateIndex(TableIndex):
 def lists_by_size(slots: int, least: int) -> int:
     """How many lists; none below `least` slots, where an exact scan is as fast."""
     return lists_for(slots) if slots >= least else 0
-
-
-def _skips(allowed: Allowed) -> np.ndarray:
-    """About how many exclusions every query has [q]: rounded up to a power of two, so that few plans are made."""
-    if allowed.exclude is None:
-        return np.zeros(len(allowed.counts), np.int64)
-    counts = np.minimum(np.bincount(allowed.exclude[0], minlength=len(allowed.counts)), _EXCLUDED)
-    return np.where(counts > 0, 2 ** np.ceil(np.log2(np.maximum(counts, 1))), 0).astype(np.int64)
 
 
 def _one_hit(rows: np.ndarray, scores: np.ndarray, told: str, k: int, total: int) -> Hits:

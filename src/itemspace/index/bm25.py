@@ -22,7 +22,7 @@ from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
 from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
 from itemspace.index.lexical.external import write_postings
-from itemspace.index.lexical.limits import NO_LIMITS, Limits, slot_mask
+from itemspace.index.lexical.limits import Limits
 from itemspace.index.lexical.postings import Postings
 from itemspace.index.persist import read_header, write_header
 from itemspace.index.rows import RowMap, check_rows
@@ -68,7 +68,6 @@ class BM25Index(Index):
 
     _rows: RowMap | None = None
     _postings: Postings | None = None
-    _masked: tuple[Selection, int, np.ndarray | None] | None = None
 
     def build(
         self,
@@ -79,7 +78,7 @@ class BM25Index(Index):
         rng: RNG = 0,
     ) -> Self:
         given = None if rows is None else iter(rows)
-        held, postings, self._masked = RowMap.empty(), None, None
+        held, postings = RowMap.empty(), None
         pending = []
         start = 0
         for chunk in chunks:
@@ -115,14 +114,14 @@ class BM25Index(Index):
         check_k(k)
         rows, postings = self._held()
         texts = _query_texts(queries)
-        found, scores, total = postings.search(texts, k, rows, self._limits(within, len(texts)))
+        found, scores, total = postings.search(texts, k, rows, Limits.of(rows, within, len(texts)))
         return Hits(found, scores, total=total, explanation={"plan": "words", "searched": rows.live})
 
     def matches(self, queries: Any, within: Selection | None = None) -> Ragged:
         """The rows that share a word with each query, in no order: what totals and facets count. Nothing is scored."""
         rows, postings = self._held()
         texts = _query_texts(queries)
-        return postings.matches(texts, rows, self._limits(within, len(texts)))
+        return postings.matches(texts, rows, Limits.of(rows, within, len(texts)))
 
     def explain(self, query: str, row: int) -> dict[str, dict[str, float]]:
         """Which word of `query` scored how much in which field of `row`; the parts sum to the score.
@@ -183,16 +182,6 @@ class BM25Index(Index):
     def segments(self) -> int:
         """Runs of postings a search reads; few, however many changes there were."""
         return len(self._held()[1].segments)
-
-    def _limits(self, within: Selection | None, queries: int) -> Limits:
-        rows, postings = self._held()
-        if within is None or within.is_all:
-            return NO_LIMITS
-        # The same selection often comes again, and its mask is a pass over the slots.
-        known = self._masked
-        if known is None or known[0] is not within or known[1] != postings.change:
-            known = self._masked = (within, postings.change, slot_mask(rows, within))
-        return Limits.of(rows, within, queries, known[2])
 
     def _held(self) -> tuple[RowMap, Postings]:
         if self._rows is None or self._postings is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +14,7 @@ from itemspace.core.errors import ContractError
 from itemspace.core.hashing import splitmix64
 from itemspace.core.ragged import Ragged
 from itemspace.core.selection import Selection
+from itemspace.index.kept import Kept, bytes_of
 
 
 def default_ties(rows: np.ndarray) -> np.ndarray:
@@ -54,8 +53,6 @@ def check_rows(rows: np.ndarray, n: int) -> np.ndarray:
     return rows
 
 
-_KEPT = 8
-"""Selections whose slots are remembered."""
 _MAPPED = 1 << 18
 """Rows mapped to slots at once: few enough to stay in the cache."""
 
@@ -111,6 +108,12 @@ class SlotSet:
             self._derived[key] = make()
         return self._derived[key]
 
+    @property
+    def nbytes(self) -> int:
+        """What its slots and everything derived from them take."""
+        made = [self.__dict__.get(name) for name in ("mask", "positions", "bits")]
+        return bytes_of([self.slots, *made, *self._derived.values()])
+
 
 class RowMap:
     """Slots are positions in an index's own arrays, only ever appended; a row lives in at most one of them.
@@ -125,7 +128,9 @@ class RowMap:
         self._slot_of[rows[live]] = live
         self.live = len(live)
         self._live_slots: np.ndarray | None = None
-        self._sets: OrderedDict[Any, tuple[Any, SlotSet]] = OrderedDict()
+        # Of selections that come in turn; both forget all when rows come or go.
+        self._sets: Kept[SlotSet] = Kept(lambda chosen: chosen.nbytes)
+        self._masks: Kept[np.ndarray | None] = Kept(bytes_of)
 
     @classmethod
     def empty(cls) -> RowMap:
@@ -168,25 +173,35 @@ class RowMap:
 
         Mapping costs a pass over the rows, so batches that carry the same selection (the same array of rows) share it.
         """
-        rows = None if within is None else within.rows
-        narrow = within is not None and rows is None and within.size < len(self._slot_of)
-        key = ("rows", id(rows)) if rows is not None else ("size", within.size if narrow and within else -1)
-        held = self._sets.get(key)
-        if held is not None and (rows is None or held[0]() is rows):
-            self._sets.move_to_end(key)
-            return held[1]
-        found = SlotSet(self._allowed_slots(within, narrow), self.slots)
-        self._sets[key] = (None if rows is None else weakref.ref(rows), found)
-        while len(self._sets) > _KEPT:
-            self._sets.popitem(last=False)
-        return found
+        if within is not None and within.rows is not None:
+            return self._sets.of(within.rows, lambda: SlotSet(self._allowed_slots(within), self.slots))
+        size = -1 if within is None or within.size >= len(self._slot_of) else within.size
+        return self._sets.of(size, lambda: SlotSet(self._allowed_slots(within), self.slots))
 
-    def _allowed_slots(self, within: Selection | None, narrow: bool) -> np.ndarray | None:
+    def mask(self, within: Selection) -> np.ndarray | None:
+        """bool [slots]: which slots the batch-level rows of `within` allow, None where they allow all; kept like `allowed`.
+
+        A dead slot gets some value or other.
+        """
+        return self._masks.of(within.size if within.rows is None else within.rows, lambda: self._mask(within))
+
+    def _mask(self, within: Selection) -> np.ndarray | None:
+        held = self.rows
+        if within.rows is None and (len(held) == 0 or int(held.max()) < within.size):
+            return None
+        if within.size == 0:
+            return np.zeros(len(held), bool)
+        mask = within.mask[np.minimum(held, within.size - 1)]
+        if len(held) and int(held.max()) >= within.size:
+            mask &= held < within.size
+        return mask
+
+    def _allowed_slots(self, within: Selection | None) -> np.ndarray | None:
         if within is not None and within.rows is not None:
             slots = self.slots_of(within.rows)
             slots = slots[slots >= 0]
             return slots if (np.diff(slots) > 0).all() else np.sort(slots)
-        if within is None or not narrow:
+        if within is None or within.size >= len(self._slot_of):
             return self.live_slots
         mask = (self.rows >= 0) & (self.rows < within.size)
         return None if mask.all() else np.flatnonzero(mask).astype(np.int32)
@@ -197,6 +212,7 @@ class RowMap:
         slots = slots[slots >= 0]
         self._live_slots = None
         self._sets.clear()
+        self._masks.clear()
         self._slot_of[self._rows[slots]] = -1
         self._rows[slots] = -1
         self.live -= len(slots)

@@ -22,7 +22,7 @@ from itemspace.index.flat import check_k
 from itemspace.index.lexical.asked import Asked
 from itemspace.index.lexical.best import nothing
 from itemspace.index.lexical.impacts import Impacts
-from itemspace.index.lexical.limits import NO_LIMITS, Limits, slot_mask
+from itemspace.index.lexical.limits import Limits
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.rows import RowMap, check_rows
 
@@ -146,9 +146,7 @@ class SparseIndex(Index):
         asked = sp.csr_matrix(queries.values)
         asked.sum_duplicates()
         asked.eliminate_zeros()
-        limits = NO_LIMITS
-        if within is not None and not within.is_all:
-            limits = Limits.of(self._rows, within, asked.shape[0], slot_mask(self._rows, within))
+        limits = Limits.of(self._rows, within, asked.shape[0])
         terms = np.unique(asked.indices)
         frequency = sum((part.lengths(terms) for part in self._parts), np.zeros(len(terms), np.int64))
         before = np.concatenate(([0], np.cumsum(frequency[np.searchsorted(terms, asked.indices)])))

@@ -71,6 +71,18 @@ def rank_biased_precision(gains: np.ndarray, top: np.ndarray, p: float) -> np.nd
     return (1.0 - p) * divide(gains @ p ** np.arange(gains.shape[1]), top)
 
 
+def share_found(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The share of the answers `wanted` [q, k] that are among those `found` [q, n], -1 for none: recall of an approximate
+
+    search against an exact one. 1 where nothing is wanted.
+    """
+    real = wanted >= 0
+    size = 1 + int(max(found.max(initial=0), wanted.max(initial=0)))
+    offset = np.arange(len(wanted), dtype=np.int64)[:, None] * size
+    held = np.isin((wanted + offset)[real], (found + offset)[found >= 0])
+    return float(held.mean()) if held.size else 1.0
+
+
 def compact(keep: np.ndarray, *columns: tuple[np.ndarray, float]) -> list[np.ndarray]:
     """Each (values [q, n], fill) with the kept places moved to the front in order and `fill` behind them."""
     order = np.argsort(~keep, axis=1, kind="stable")

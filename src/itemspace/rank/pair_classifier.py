@@ -21,7 +21,7 @@ from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive, generator
 from itemspace.encode.fields import item_texts, request_texts
 from itemspace.encode.impacts import heaviest, unit
-from itemspace.encode.ngrams import counts
+from itemspace.encode.ngrams import counts, known_counts
 from itemspace.encode.svd import randomized_svd
 
 _BITS = 18
@@ -176,7 +176,7 @@ class PairClassifier(Component, Scorer, Persistent):
             raise DataError("no words to learn from", hint=f"Columns read: {', '.join(self._columns) or 'none'}.")
         df = frequency[self._buckets]
         self._idf = np.log1p((len(catalog) - df + 0.5) / (df + 0.5)).astype(np.float32)
-        matrix = unit(self._known(found), self._idf)
+        matrix = unit(known_counts(found, self._buckets), self._idf)
         rank = max(1, min(self.config.dimension, min(matrix.shape) - 1))
         right, values = randomized_svd(matrix, rank, rng=derive(seed, "pair words"))
         start = generator(derive(seed, "pair noise")).normal(0, 0.1, (len(self._buckets) + 1, self.config.dimension))
@@ -194,7 +194,7 @@ class PairClassifier(Component, Scorer, Persistent):
 
         Weights are TF-IDF of length 1 over the words kept.
         """
-        bags = heaviest(unit(self._known(self._counts(texts)), self._idf), most)
+        bags = heaviest(unit(known_counts(self._counts(texts), self._buckets), self._idf), most)
         lengths = np.diff(bags.indptr)
         most = int(max(lengths.max(initial=0), 1))  # absent words count for nothing, so no wider than the longest text
         row = np.repeat(np.arange(len(lengths)), lengths)
@@ -209,12 +209,3 @@ class PairClassifier(Component, Scorer, Persistent):
         if not len(texts):
             return sp.csr_matrix(np.zeros((0, 1 << _BITS), np.float32))
         return counts(texts, words=1, characters=(), bits=_BITS)
-
-    def _known(self, found: sp.csr_matrix) -> sp.csr_matrix:
-        at = np.searchsorted(self._buckets, found.indices)
-        known = (at < len(self._buckets)) & (self._buckets[np.minimum(at, len(self._buckets) - 1)] == found.indices)
-        before = np.concatenate(([0], np.cumsum(known)))
-        shape = (found.shape[0], len(self._buckets))
-        matrix = sp.csr_matrix((found.data[known].astype(np.float32), at[known], before[found.indptr]), shape=shape)
-        matrix.sort_indices()
-        return matrix

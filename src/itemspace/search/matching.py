@@ -46,7 +46,7 @@ class Matching:
             request, row = pairs // within.size, pairs % within.size
             keep = within.allows(request, row)
             return cls(requests, own=Ragged.from_groups(request[keep], row[keep].astype(np.int32), requests))
-        shared = np.flatnonzero(within.mask).astype(np.int32)
+        shared = np.arange(within.size, dtype=np.int32) if within.rows is None else within.rows
         if within.exclude is None:
             return cls(requests, shared)
         gone = within.exclude.values

@@ -116,13 +116,26 @@ class Plan:
 class RuleBook:
     """Rules over one catalogue; filters are compiled when a request first needs them, and kept.
 
-    Make one per catalogue (a changed catalogue is another one). May be used from several threads.
+    Make one per catalogue; `following` makes the next from this one. May be used from several threads.
     """
 
     def __init__(self, rules: Rules, catalog: Catalog) -> None:
         self.rules, self.catalog = rules, catalog
-        self._masks: dict[int, np.ndarray] = {}
+        self._named: dict[int, Selection] = {}
         self._plans: dict[tuple[int, ...], Plan] = {}
+
+    def following(self, catalog: Catalog) -> RuleBook:
+        """The same rules over what the catalogue has become: of what was compiled, only changed rows are looked at anew.
+
+        Plans stay where no rule names other items than before and no item came, went or returned.
+        """
+        book, before = RuleBook(self.rules, catalog), self.catalog
+        named = dict(self._named)
+        book._named = {i: self.rules.selection(i, catalog, (found, before)) for i, found in named.items()}
+        same = len(catalog) == len(before) and all(book._named[i].rows is found.rows for i, found in named.items())
+        if same and _alike(before.live, catalog.live):
+            book._plans = dict(self._plans)
+        return book
 
     def plans(
         self, requests: Requests, context: Context, now: datetime.datetime | None = None
@@ -174,9 +187,9 @@ class RuleBook:
         return Plan(self.rules, active, allowed, classes, factors, points, self._pins(active), masks, self.catalog.live)
 
     def _mask(self, index: int) -> np.ndarray:
-        if index not in self._masks:
-            self._masks[index] = self.rules.mask(index, self.catalog)
-        return self._masks[index]
+        if index not in self._named:
+            self._named[index] = self.rules.selection(index, self.catalog)
+        return self._named[index].mask
 
     def _classes(self, scoring: list[int]) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
         """Items by which of the rules `scoring` match them, and what that does to a score."""
@@ -208,3 +221,8 @@ class RuleBook:
                 if row >= 0:
                     found.setdefault(row, Pin(row, position - 1, i, rule.even_if_seen))
         return tuple(found.values())
+
+
+def _alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether the same items exist."""
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))

@@ -39,6 +39,7 @@ from itemspace.core.errors import FilterError, ItemspaceError, RecipeError, near
 
 if TYPE_CHECKING:
     from itemspace.core.catalog import Catalog
+    from itemspace.core.selection import Selection
 
 Context = Literal["search", "recommend", "similar"]
 Moment = datetime.datetime | datetime.date
@@ -213,7 +214,7 @@ class Rules:
         """
         notes = []
         for number, rule in enumerate(self.rules, 1):
-            self.mask(number - 1, catalog)
+            self.selection(number - 1, catalog)
             rows = catalog.ids.find(rule.items)
             there = rows >= 0
             if catalog.live is not None:
@@ -223,8 +224,10 @@ class Rules:
                 notes.append(f'rule {number} "{rule.name}" pins {", ".join(map(shown, gone))}, which is not there.')
         return notes
 
-    def mask(self, index: int, catalog: Catalog) -> np.ndarray:
-        """bool [n]: the items that rule `index` (from 0) names by its filter.
+    def selection(self, index: int, catalog: Catalog, known: tuple[Selection, Catalog] | None = None) -> Selection:
+        """The items that rule `index` (from 0) names by its filter.
+
+        known: what it named in an older state of the catalogue, and that state; see `Catalog.where_since`.
 
         Raises:
             RuleError: the filter does not fit the columns.
@@ -234,7 +237,8 @@ class Rules:
         rule = self.rules[index]
         try:
             # As a tree, so that it does not push out the filters a catalogue remembers by their text.
-            return catalog.where(parse_where(rule.where or "true")).mask
+            tree = parse_where(rule.where or "true")
+            return catalog.where(tree) if known is None else catalog.where_since(tree, *known)
         except ItemspaceError as error:
             told = f"`where` does not fit: {error}"
             raise RuleError(told, source=self.source, number=index + 1, name=rule.name, key="where") from None

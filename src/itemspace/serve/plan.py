@@ -13,7 +13,8 @@ class Plan:
     """What a worker is told.
 
     config: the server's, as JSON. app: the import path of what makes the application of it. systems: the import path of
-    what lists the gallery, or None. sockets: listening sockets, by file number. ready: a pipe to say "ready" into.
+    what lists the gallery, or None. sockets: its listening sockets, by file number. others: those of the other workers, whose
+    connections it takes where their worker does not. ready: a pipe to say "ready" into.
     linger_s: how long clients that keep a connection are given to make their next request, which is the connection's
     last, before it is closed. drain_s: how long requests under way may take when the worker is to end.
     """
@@ -22,6 +23,7 @@ class Plan:
     app: str
     systems: str | None
     sockets: tuple[int, ...]
+    others: tuple[int, ...]
     ready: int
     linger_s: float
     drain_s: float

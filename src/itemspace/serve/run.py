@@ -1,7 +1,8 @@
 """The server as processes: a supervisor that holds the listening sockets, and workers that answer.
 
-The supervisor imports nothing heavy and opens no Space. A worker that dies is started again while the others answer;
-new connections wait in the sockets' queue meanwhile, which outlives any worker.
+The supervisor imports nothing heavy and opens no Space. Every worker has sockets of its own at the same addresses, over
+which the kernel spreads connections: where all share one, a worker that wakes first takes all that have come together, and
+keeps them. A worker that dies is started again; its sockets' queue outlives it, and the others take what waits there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from itemspace.core.errors import RecipeError
 from itemspace.core.extras import require
@@ -44,8 +46,9 @@ _MATH = (
 
 @dataclass
 class _Slot:
-    """The place of one worker."""
+    """The place of one worker. sockets: what it listens at."""
 
+    sockets: list[socket.socket]
     process: subprocess.Popen[bytes] | None = None
     pipe: int | None = None
     ready: bool = False
@@ -69,7 +72,6 @@ class Supervisor:
     drain_s: float = 30.0
     say: Callable[[str], object] = print
     restarts: int = 0
-    _sockets: list[socket.socket] = field(default_factory=list)
     _slots: list[_Slot] = field(default_factory=list)
     _asked: int = 0
     _counters: Path = Path()
@@ -85,8 +87,8 @@ class Supervisor:
             require(module, extra="serve", needed_for="the server")
         self.config.check_paths()
         Keys.of(self.config).check_bind(self.config)
-        self._sockets = listening(self.config.host, self.config.port)
-        self._slots = [_Slot() for _ in range(self.config.workers)]
+        found = listening(self.config.host, self.config.port, self.config.workers)
+        self._slots = [_Slot(sockets) for sockets in found]
         with _signals(self._ask_to_end) as woken, tempfile.TemporaryDirectory(prefix="itemspace-serve-") as counters:
             self._counters = Path(counters)
             try:
@@ -136,12 +138,15 @@ class Supervisor:
     def _start(self, slot: _Slot) -> None:
         hear, speak = os.pipe()
         os.set_blocking(hear, False)
-        numbers = [one.fileno() for one in self._sockets]
+        numbers = [one.fileno() for one in slot.sockets]
+        others = [one.fileno() for other in self._slots for one in other.sockets if other is not slot]
+        others = [number for number in others if number not in numbers]
         plan = Plan(
             config=json.loads(self.config.model_dump_json()),
             app=self.app,
             systems=self.systems,
             sockets=tuple(numbers),
+            others=tuple(others),
             ready=speak,
             linger_s=self.linger_s,
             drain_s=self.drain_s,
@@ -149,7 +154,7 @@ class Supervisor:
         slot.process = subprocess.Popen(
             [sys.executable, "-m", "itemspace.serve.workers"],
             stdin=subprocess.PIPE,
-            pass_fds=[*numbers, speak],
+            pass_fds=[*numbers, *others, speak],
             env=worker_environment(self.config.workers) | {"PROMETHEUS_MULTIPROC_DIR": str(self._counters)},
         )
         os.close(speak)
@@ -219,12 +224,13 @@ class Supervisor:
         return 0 if clean else 1
 
     def _close_sockets(self) -> None:
-        for one in self._sockets:
-            one.close()
-        self._sockets = []
+        for slot in self._slots:
+            for one in slot.sockets:
+                one.close()
+            slot.sockets = []
 
     def _announce(self) -> None:
-        addresses = [_address(one) for one in self._sockets]
+        addresses = [_address(one) for one in self._slots[0].sockets]
         names = ", ".join(self.config.spaces)
         self.say(f"Serving {names} at {' and '.join(addresses)}")
         if self.config.page:
@@ -234,8 +240,10 @@ class Supervisor:
         self.say(f"  {count} worker{'s' if count > 1 else ''}; Ctrl-C (or kill {os.getpid()}) stops it in order")
 
 
-def listening(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets for every address of `host`; port 0 takes a free one (at the first address alone).
+def listening(host: str, port: int, workers: int = 1) -> list[list[socket.socket]]:
+    """Listening sockets for every address of `host`, of each worker; port 0 takes a free one (at the first address alone).
+
+    Where the kernel does not spread connections over several sockets, the workers share one per address.
 
     Raises:
         RecipeError: the name is unknown, or the address is taken or not this machine's.
@@ -244,30 +252,54 @@ def listening(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise RecipeError(f"the host {host} is not known here: {error.strerror}.") from None
-    made: list[socket.socket] = []
+    made: list[list[socket.socket]] = []
     problem: OSError | None = None
     for family, kind, protocol, _, address in dict.fromkeys(found):
         if made and port == 0:
             break
-        one = socket.socket(family, kind, protocol)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
-            one.bind(address)
-            one.listen(BACKLOG)
+            made.append(_listening_at(family, kind, protocol, address, workers))
         except OSError as error:
-            one.close()
             problem = error
-            continue
-        one.setblocking(False)
-        made.append(one)
     if not made:
         assert problem is not None
         raise RecipeError(
             f"cannot listen at {host}:{port}: {problem.strerror}. Choose another port (--port), or end what is there."
         )
-    return made
+    return [list(own) for own in zip(*made, strict=True)]
+
+
+def _listening_at(family: int, kind: int, protocol: int, address: tuple[Any, ...], workers: int) -> list[socket.socket]:
+    """A socket at an address per worker.
+
+    Raises:
+        OSError: the address is taken, or not this machine's.
+    """
+    made: list[socket.socket] = []
+    spread = workers > 1 and sys.platform == "linux"
+    try:
+        while len(made) < (workers if spread else 1):
+            one = socket.socket(family, kind, protocol)
+            made.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if len(made) == 1:
+                # Alone, so that an address where another server listens, itself ready to share it, counts as taken.
+                one.bind(address)
+                address = one.getsockname()
+            if spread:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if len(made) > 1:
+                one.bind(address)
+        for one in made:
+            one.listen(BACKLOG)
+            one.setblocking(False)
+    except OSError:
+        for one in made:
+            one.close()
+        raise
+    return made if spread else made * workers
 
 
 def worker_environment(workers: int) -> dict[str, str]:

@@ -11,10 +11,11 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from functools import partial
 from typing import Any
 
@@ -65,6 +66,8 @@ class Worker(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, plan: Plan, ending: Ending) -> None:
         super().__init__(config)
         self.plan, self.ending = plan, ending
+        self.others = [socket.socket(fileno=number) for number in plan.others]
+        self._waited: set[socket.socket] = set()
         self._leaving: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -72,14 +75,42 @@ class Worker(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, partial(self._end, sockets or []))
-        loop.add_reader(
-            0, partial(self._end, sockets or [])
-        )  # the supervisor sends nothing: its end of the pipe closed
+        # The supervisor sends nothing: its end of the pipe closed.
+        loop.add_reader(0, partial(self._end, sockets or []))
         # What was loaded lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         os.write(self.plan.ready, b"ready\n")
         os.close(self.plan.ready)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: take the connections that another worker has left waiting from one time to the next."""
+        if self.others and self._leaving is None:
+            waiting = set(select.select(self.others, [], [], 0)[0])
+            await self._take(self._waited & waiting)
+            self._waited = waiting
+        return await super().on_tick(counter)
+
+    async def _take(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve the connections that wait at the sockets of others."""
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:  # none is left, or the one that was has gone
+                    break
+                connection.setblocking(False)
+                with contextlib.suppress(OSError):
+                    await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What serves one connection, as `startup` of the base makes it."""
+        kind: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -99,6 +130,9 @@ class Worker(uvicorn.Server):
             with contextlib.suppress(OSError):
                 listening.listen(0)  # no more queue, so that hardly anyone stands in it when the socket closes
         await asyncio.sleep(0.05)
+        await self._take(self.others)
+        for listening in self.others:
+            listening.close()
         for server in self.servers:
             server.close()
         until = loop.time() + self.plan.linger_s

@@ -214,8 +214,10 @@ class Asking:
         if rules is None:
             return None
         book, catalog = self._book, self._live.catalog
-        if book is None or book.rules is not rules or book.catalog is not catalog:
+        if book is None or book.rules is not rules:
             self._book = book = RuleBook(Rules.load(rules), catalog)
+        elif book.catalog is not catalog:
+            self._book = book = book.following(catalog)
         return book
 
     def _ruled(

@@ -46,13 +46,14 @@ _UNREADABLE = (ArtifactError, OSError, ValueError, KeyError, SpaceMismatchError)
 class News:
     """What happened since a version, read and encoded, ready to be taken in.
 
-    changes: of items; catalog: with them; alive: int32 rows changed and not removed; words: of those, encoded for the word
-    index. vectors: rows, values, and rows that lost theirs. events: since then, or all of them after a reset.
+    changes: of items; catalog: with them; alive: int32 rows changed and not removed; words: encoded for the word index, of
+    those rows among them, `worded`, whose words it does not hold so already. vectors: rows, values, and rows that lost theirs. events: since then, or all of them after a reset.
     """
 
     changes: Changes
     catalog: Catalog
     alive: np.ndarray
+    worded: np.ndarray
     words: Vectors | None
     vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     events_reset: bool
@@ -80,6 +81,7 @@ class Live:
     retrievers: dict[str, Retriever] = field(default_factory=dict)
     suggesting: Suggesting | None = None
     _once: threading.Lock = field(default_factory=threading.Lock)
+    _level: bool = False  # whether the indexes hold what the catalogue says: one read from the store is ahead of them
 
     @classmethod
     def load(cls, artifact: Artifact, store: Store) -> Live:
@@ -114,6 +116,7 @@ class Live:
         tuned = folder / "fusion" / "fusion.json"
         made.fusion = json.loads(tuned.read_text()) if "fusion" in held else stated(recipe)
         made.follow(store)
+        made._level = True
         return made
 
     def follow(self, store: Store) -> None:
@@ -133,9 +136,10 @@ class Live:
         if len(changes):
             catalog = merged(catalog, changes.rows, changes.live, changes.table)
         alive = changes.rows[changes.live]
+        worded = self._reworded(catalog, alive)
         words = None
-        if self.words is not None and len(alive):
-            words = self.words[0].encode(catalog.take(alive), role="item")
+        if self.words is not None and len(worded):
+            words = self.words[0].encode(self.readable(catalog).take(worded), role="item")
         found = None
         if self.dense is not None and self.encoder is not None:
             found = (*changes.vectors(VECTORS), changes.lost(VECTORS))
@@ -143,7 +147,24 @@ class Live:
         events = store.events(0 if reset else self.events_seen)
         # Another process may have written since `changes` was read: its events may speak of items not known here yet.
         events = events.filter(pc.less_equal(events.column("_version"), changes.version))
-        return News(changes, catalog, alive, words, found, reset, events)
+        return News(changes, catalog, alive, worded, words, found, reset, events)
+
+    def _reworded(self, catalog: Catalog, rows: np.ndarray) -> np.ndarray:
+        """Those of `rows` in `catalog` that are new, back, or have other words than now: a new price is no word."""
+        if self.words is None or not self._level:
+            return rows
+        before = self.catalog
+        known = rows < len(before)
+        if before.live is not None:
+            known[known] = before.live[rows[known]]
+        held, fields = rows[known], self.words[0]
+        then, now = (fields.encode(self.readable(part).take(held), role="item").fields for part in (before, catalog))
+        other = np.zeros(len(held), bool)
+        for name, texts in now.items():
+            was, is_ = pa.array(then[name], pa.large_string()), pa.array(texts, pa.large_string())
+            other |= np.asarray(pc.not_equal(was, is_))
+        known[known] = ~other
+        return rows[~known]
 
     def take(self, news: News) -> None:
         """Take `news` in. Nobody may be reading meanwhile."""
@@ -157,7 +178,7 @@ class Live:
             self.suggesting.follow(before, self.catalog, news.alive)
         ties = self.catalog.ids.ties
         if news.words is not None and self.words is not None:
-            self.words[1].upsert(news.words, news.alive, ties=ties)
+            self.words[1].upsert(news.words, news.worded, ties=ties)
         if self.system is not None and len(changes):
             follow(self.system, self.catalog, news.alive, changes.removed)
         held = [self.dense, None if self.words is None else self.words[1]]
@@ -282,7 +303,7 @@ def merged(catalog: Catalog, rows: np.ndarray, live: np.ndarray, table: pa.Table
         tail = table.take(pa.array(new))
         kept = with_tail(kept, tail)
         ids = ids.extended(tail.column(catalog.schema.id).combine_chunks().cast(pa.large_string()))
-    return replace(catalog, table=kept, ids=ids, live=None if alive.all() else alive)
+    return replace(catalog, table=kept, ids=ids, live=None if alive.all() else alive).following(catalog, rows)
 
 
 def with_tail(kept: pa.Table, tail: pa.Table) -> pa.Table:

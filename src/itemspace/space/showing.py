@@ -186,8 +186,6 @@ class Showing:
             raise RequestError(f"rows run from 0 to {len(catalog) - 1:,}, got {min(rows):,} to {max(rows):,}.")
         for name in columns or ():
             catalog.schema[name]
-        if columns is not None and not columns:
-            return [{} for _ in rows]  # a table without columns has no rows
         table = catalog.table.select(list(columns)) if columns is not None else catalog.table
         return take_rows(table, np.asarray(rows, np.int64)).to_pylist()
 

@@ -1,4 +1,4 @@
-"""Real processes over one socket: they share the work, end in order, and one that dies is started again."""
+"""Real processes at one address: they share the work, end in order, and one that dies is started again."""
 
 import contextlib
 import http.client
@@ -105,6 +105,35 @@ def test_workers_answer_and_the_one_that_dies_is_started_again(server):
     assert "Stopped." in running.told
 
 
+def test_connections_that_are_kept_are_spread_over_the_workers(server):
+    running = server().started()
+    # Opened all at once, before any is asked: a worker that wakes first must not take them all.
+    kept = [http.client.HTTPConnection("127.0.0.1", running.port, timeout=20) for _ in range(40)]
+    for connection in kept:
+        connection.connect()
+    answered = [running.get("/", connection)[1].split()[0] for connection in kept]
+    each = sorted(answered.count(worker) for worker in set(answered))
+    assert len(each) == 2
+    assert each[0] >= 5  # with even odds fewer come once in five million runs
+    assert [running.get("/", connection)[1].split()[0] for connection in kept] == answered
+    for connection in kept:
+        connection.close()
+    assert running.end() == 0
+
+
+def test_what_waits_for_a_worker_that_hangs_is_answered_by_another(server):
+    running = server().started()
+    workers = {int(running.get()[1].split()[0]) for _ in range(60)}
+    assert len(workers) == 2
+    hung, other = sorted(workers)
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        assert {int(running.get()[1].split()[0]) for _ in range(12)} == {other}
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert running.end() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ending_answers_what_is_under_way_and_takes_nothing_new(server, number):
     running = server(workers=1).started()
@@ -147,10 +176,30 @@ def test_an_application_that_cannot_be_made_is_told_and_nothing_is_served(server
 def test_an_address_that_is_taken_is_told_with_the_way_out():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RecipeError, match=f"127.0.0.1:{port}.*--port"):
-            listening("127.0.0.1", port)
+        for workers in (1, 2):
+            with pytest.raises(RecipeError, match=f"127.0.0.1:{port}.*--port"):
+                listening("127.0.0.1", port, workers)
     with pytest.raises(RecipeError, match="not known"):
         listening("no.such.host.invalid", 0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_workers_listen_at_one_address_that_counts_as_taken(host):
+    try:
+        found = listening(host, 0, 3)
+    except RecipeError:
+        pytest.skip(f"no {host} here")
+    try:
+        assert len(found) == 3
+        places = {one.getsockname()[:2] for sockets in found for one in sockets}
+        assert len(places) == 1
+        for workers in (1, 2):
+            with pytest.raises(RecipeError, match="--port"):
+                listening(host, next(iter(places))[1], workers)
+    finally:
+        for sockets in found:
+            for one in sockets:
+                one.close()
 
 
 def test_math_threads_are_the_workers_share_and_what_is_set_stays(monkeypatch):

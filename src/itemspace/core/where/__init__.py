@@ -11,7 +11,7 @@ Logic is three-valued, as in SQL: a comparison with a missing value is unknown, 
 NaN counts as missing. Text compares exactly (case matters), in code point order.
 """
 
-from itemspace.core.where.compiler import compile_where, evaluate
+from itemspace.core.where.compiler import compile_where, evaluate, recompiled
 from itemspace.core.where.limits import MAX_DEPTH, MAX_LENGTH, MAX_VALUES
 from itemspace.core.where.parser import parse_where
 from itemspace.core.where.sql import to_sql
@@ -53,5 +53,6 @@ __all__ = [
     "compile_where",
     "evaluate",
     "parse_where",
+    "recompiled",
     "to_sql",
 ]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itemspace.core.selection import Selection
+from itemspace.core.taking import take_rows
 from itemspace.core.where.check import Checked, check
 from itemspace.core.where.columns import Bound, comparable, fit
 from itemspace.core.where.parser import parse_where
@@ -30,6 +31,7 @@ from itemspace.core.where.tree import (
     Scalar,
     StartsWith,
     Truth,
+    columns_of,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +57,45 @@ def compile_where(expression: str | Expression | None, catalog: Catalog) -> Sele
         return Selection.all(len(catalog)) if catalog.live is None else Selection.of_mask(catalog.live)
     mask = evaluate(expression, catalog.table, kinds=catalog.schema.kinds)
     return Selection.of_mask(mask if catalog.live is None else mask & catalog.live)
+
+
+def recompiled(
+    expression: str | Expression | None, catalog: Catalog, before: Selection, changed: np.ndarray
+) -> Selection:
+    """`compile_where`, where all rows but `changed` (ascending, all new ones among them) are as they were for `before`.
+
+    `before` itself, or its rows, where none of these begins or ceases to match: what was derived of them stays good.
+
+    Raises:
+        FilterError: see `compile_where`.
+    """
+    tree = parse_where(expression) if isinstance(expression, str) else expression
+    if tree is not None and not _row_by_row(tree, catalog):
+        return compile_where(tree, catalog)
+    now = np.ones(len(changed), bool)
+    if tree is not None:
+        part = take_rows(catalog.table.select(sorted(columns_of(tree))), changed)
+        now = evaluate(tree, part, kinds=catalog.schema.kinds)
+    if catalog.live is not None:
+        now = now & catalog.live[changed]
+    old = int(np.searchsorted(changed, before.size))
+    then = np.zeros(len(changed), bool)
+    then[:old] = True if before.rows is None else before.mask[changed[:old]]
+    if np.array_equal(now, then) and (before.rows is not None or len(catalog) == before.size):
+        return before.resized(len(catalog))
+    mask = np.zeros(len(catalog), bool)
+    mask[: before.size] = before.mask
+    mask[changed] = now
+    return Selection.of_mask(mask)
+
+
+def _row_by_row(tree: Expression, catalog: Catalog) -> bool:
+    """Whether it can be seen from a row alone if it matches. How whole-number times are read depends on all of them."""
+    types = {field.name: field.type for field in catalog.table.schema}
+    return all(
+        name in types and not (catalog.schema.kinds.get(name) == "time" and pa.types.is_integer(types[name]))
+        for name in columns_of(tree)
+    )
 
 
 def evaluate(expression: str | Expression, table: pa.Table, *, kinds: Any = None) -> np.ndarray:

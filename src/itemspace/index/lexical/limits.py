@@ -25,13 +25,15 @@ class Limits:
     exclude: Ragged | None = None
 
     @classmethod
-    def of(cls, rows: RowMap, within: Selection, queries: int, mask: np.ndarray | None) -> Limits:
-        """`within` over the slots of `rows`; `mask` is what `slot_mask` says of it.
+    def of(cls, rows: RowMap, within: Selection | None, queries: int) -> Limits:
+        """`within` over the slots of `rows`. Postings of dead slots are no matches, whatever the mask says of them.
 
         Raises:
             ContractError: the selection's per-request lists are for another number of queries.
         """
-        return cls(mask, _slots(rows, within.include, queries), _slots(rows, within.exclude, queries))
+        if within is None or within.is_all:
+            return NO_LIMITS
+        return cls(rows.mask(within), _slots(rows, within.include, queries), _slots(rows, within.exclude, queries))
 
     @property
     def per_request(self) -> bool:
@@ -55,20 +57,6 @@ class Limits:
 
 
 NO_LIMITS = Limits()
-
-
-def slot_mask(rows: RowMap, within: Selection) -> np.ndarray | None:
-    """Which slots the batch-level rows of `within` allow: bool [slots], None where they allow all."""
-    held = rows.rows
-    if within.rows is None and (len(held) == 0 or int(held.max()) < within.size):
-        return None
-    if within.size == 0:
-        return np.zeros(len(held), bool)
-    # A dead slot (-1) gets some value or other: its postings score 0 and are no matches whatever the mask says.
-    mask = within.mask[np.minimum(held, within.size - 1)]
-    if len(held) and int(held.max()) >= within.size:
-        mask &= held < within.size
-    return mask
 
 
 def _slots(rows: RowMap, lists: Ragged | None, queries: int) -> Ragged | None:

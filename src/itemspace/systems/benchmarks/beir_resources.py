@@ -34,7 +34,8 @@ from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.benches.beir import answers
 from itemspace.evaluate.benches.references import References, word_columns
 from itemspace.evaluate.claims import Claim
-from itemspace.evaluate.leaderboard import METRICS, evaluate_run, store_run, validate_run
+from itemspace.evaluate.leaderboard import METRICS, evaluate_run, store_run
+from itemspace.evaluate.run_checks import validate_run
 
 ARMS = ("bm25-flat", "bm25-multifield", "lsa", "impacts")
 COMPANIONS = ("judged-ndcg@10", "bpref")

@@ -25,6 +25,7 @@ from itemspace.evaluate.claims import Claim
 from itemspace.evaluate.tuned import tuned_bm25, tuned_encoder
 from itemspace.index.flat import FlatIndex
 from itemspace.index.hnsw import HNSWIndex
+from itemspace.metrics.kernels import share_found
 
 TOWERS = TwoTowerConfig(
     dimension=64, words=2, least_texts=2, hidden=(128,), false_negatives="score", positives=1, rounds=2, epochs=5,
@@ -105,7 +106,7 @@ def _measure(bench: Bench, data: Dataset, split: ParaphraseSplit, config: TwoTow
         found = bench.evaluate(arm, made, split.test, METRICS, k=DEPTH)
         if arm == "system":
             exact = (encoder >> FlatIndex()).build(data.catalog).search(split.test.prepared(), 10)
-            recall = _share_found(found.hits.rows[:, :10], exact.rows)
+            recall = share_found(found.hits.rows[:, :10], exact.rows)
             bench.record(arm, {"ann-recall@10": recall})
             bench.note(f"seed {seed}: the approximate index finds {recall:.4f} of the exact first ten.")
     # Baselines choose among settings by the questions that the others learn from; the trained arms have one setting.
@@ -126,12 +127,6 @@ def _measure(bench: Bench, data: Dataset, split: ParaphraseSplit, config: TwoTow
             tuned = tuned_encoder(data.catalog, split.train, "map", encoders, rng=seed)
         bench.spend(arm, seconds=time.perf_counter() - began, trials=tuned.trials)
         bench.evaluate(arm, tuned.retriever, split.test, METRICS, k=DEPTH)
-
-
-def _share_found(found: np.ndarray, exact: np.ndarray) -> float:
-    """The share of the exact answers [q, k] among those found [q, k]."""
-    there = (found[:, :, None] == exact[:, None, :]).any(1) & (exact >= 0)
-    return float(there.sum() / max(int((exact >= 0).sum()), 1))
 
 
 SYSTEM = System(

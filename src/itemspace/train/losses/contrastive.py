@@ -16,6 +16,7 @@ item that is probably right). The candidates are shared, so that every other que
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -25,20 +26,41 @@ Choice = Literal["all", "hardest", "semi-hard"]
 _NOTHING = float("-inf")
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a loss is of; see the module for what the parts mean. teacher: scores [q, c] of another scorer."""
+
+    scores: torch.Tensor
+    share: torch.Tensor
+    counted: torch.Tensor | None = None
+    teacher: torch.Tensor | None = None
+
+
 class ContrastiveLoss(ABC):
     """One value for a batch's scores; see the module for what the arguments mean."""
 
     teacher: bool = False
     """Whether it reads a teacher's scores."""
 
-    @abstractmethod
     def __call__(
         self,
         scores: torch.Tensor,
         share: torch.Tensor,
         counted: torch.Tensor | None = None,
         teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor: ...
+    ) -> torch.Tensor:
+        """The loss, a scalar.
+
+        Raises:
+            ValueError: it reads a teacher's scores and there are none.
+        """
+        if self.teacher and teacher is None:
+            raise ValueError(f"{type(self).__name__} needs a teacher's scores")
+        return self.of(Batch(scores, share, counted, teacher))
+
+    @abstractmethod
+    def of(self, batch: Batch) -> torch.Tensor:
+        """The loss of a batch, a scalar."""
 
 
 class InfoNCE(ContrastiveLoss):
@@ -54,16 +76,10 @@ class InfoNCE(ContrastiveLoss):
     def __init__(self, temperature: float = 0.05, *, two_way: bool = False) -> None:
         self.temperature, self.two_way = temperature, two_way
 
-    def __call__(
-        self,
-        scores: torch.Tensor,
-        share: torch.Tensor,
-        counted: torch.Tensor | None = None,
-        teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        logits = scores / self.temperature
-        if counted is not None:
-            logits = logits.masked_fill(~counted, _NOTHING)
+    def of(self, batch: Batch) -> torch.Tensor:
+        logits, share = batch.scores / self.temperature, batch.share
+        if batch.counted is not None:
+            logits = logits.masked_fill(~batch.counted, _NOTHING)
         one = _cross_entropy(logits, share)
         if not self.two_way:
             return one
@@ -85,17 +101,12 @@ class MultiLabelMargin(ContrastiveLoss):
     def __init__(self, margin: float = 1.0) -> None:
         self.margin = margin
 
-    def __call__(
-        self,
-        scores: torch.Tensor,
-        share: torch.Tensor,
-        counted: torch.Tensor | None = None,
-        teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        row, gap, wrong = _gaps(scores, share, counted)
+    def of(self, batch: Batch) -> torch.Tensor:
+        row, gap, wrong = _gaps(batch.scores, batch)
         hinge = functional.relu(self.margin - gap) * wrong
-        held = wrong.new_full((len(scores),), scores.shape[1]) if counted is None else counted.sum(1).to(scores.dtype)
-        return (hinge.sum(1) / held[row]).sum() / len(scores)
+        queries, candidates = batch.scores.shape
+        held = wrong.new_full((queries,), candidates) if batch.counted is None else batch.counted.sum(1).to(wrong.dtype)
+        return (hinge.sum(1) / held[row]).sum() / queries
 
 
 class Triplet(ContrastiveLoss):
@@ -111,14 +122,8 @@ class Triplet(ContrastiveLoss):
     def __init__(self, margin: float = 0.2, *, negatives: Choice = "all") -> None:
         self.margin, self.negatives = margin, negatives
 
-    def __call__(
-        self,
-        scores: torch.Tensor,
-        share: torch.Tensor,
-        counted: torch.Tensor | None = None,
-        teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        _, gap, wrong = _gaps(scores, share, counted)
+    def of(self, batch: Batch) -> torch.Tensor:
+        _, gap, wrong = _gaps(batch.scores, batch)
         if self.negatives != "all":
             gap = gap.masked_fill(wrong == 0, torch.inf)
             hardest = gap.min(1).values
@@ -140,17 +145,10 @@ class MarginMSE(ContrastiveLoss):
 
     teacher = True
 
-    def __call__(
-        self,
-        scores: torch.Tensor,
-        share: torch.Tensor,
-        counted: torch.Tensor | None = None,
-        teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        if teacher is None:
-            raise ValueError("MarginMSE needs a teacher's scores")
-        _, gap, wrong = _gaps(scores, share, counted)
-        _, taught, _ = _gaps(teacher, share, counted)
+    def of(self, batch: Batch) -> torch.Tensor:
+        assert batch.teacher is not None
+        _, gap, wrong = _gaps(batch.scores, batch)
+        _, taught, _ = _gaps(batch.teacher, batch)
         return ((gap - taught).square() * wrong).sum() / wrong.sum().clamp(min=1)
 
 
@@ -160,11 +158,12 @@ def _cross_entropy(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return -torch.where(share > 0, share * chances, torch.zeros_like(chances)).sum(1).mean()
 
 
-def _gaps(
-    scores: torch.Tensor, share: torch.Tensor, counted: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """For every right (query, candidate) [m]: its row, its score less every candidate's [m, c], which are wrong [m, c]."""
-    right = share > 0 if counted is None else (share > 0) & counted
+def _gaps(scores: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """For every right (query, candidate) [m] of a batch: its row, its score in `scores` [q, c] less every candidate's
+
+    [m, c], and which of these are wrong [m, c]."""
+    right, wrong = batch.share > 0, ~(batch.share > 0)
+    if batch.counted is not None:
+        right, wrong = right & batch.counted, wrong & batch.counted
     row, column = right.nonzero(as_tuple=True)
-    wrong = ~(share > 0) if counted is None else ~(share > 0) & counted
     return row, scores[row, column][:, None] - scores[row], wrong[row].to(scores.dtype)
