@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -121,12 +121,30 @@ class ApproximateIndex(TableIndex):
         return lists
 
     def _add(self, slots: np.ndarray) -> None:
-        for start in range(0, len(slots), 65_536):
-            part = slots[start : start + 65_536]
-            vectors = self.table.take(part)
+        for part, vectors in self._pieces(slots):
             for engine in (self._graph, self._lists):
                 if engine is not None:
                     engine.add(part, vectors)
+
+    def _pieces(self, slots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Slots with their vectors, some at a time."""
+        for start in range(0, len(slots), 65_536):
+            part = slots[start : start + 65_536]
+            yield part, self.table.take(part)
+
+    def _everything(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All slots with their vectors in the order of a build: what an engine is made of again."""
+        held = measuring.held_out(self.table.rows.slots, derive(self._seed, "held out"))
+        rest = np.ones(self.table.rows.slots, bool)
+        rest[held] = False
+        yield from self._pieces(np.flatnonzero(rest))
+        yield from self._pieces(held)
+
+    def _lists_again(self) -> Lists | None:
+        lists = self._new_lists(self.table)
+        for slots, vectors in self._everything() if lists is not None else ():
+            lists.add(slots, vectors)
+        return lists
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
@@ -299,6 +317,7 @@ class ApproximateIndex(TableIndex):
         Raises:
             RecipeError: an unknown setting or a value out of range.
         """
+        self.guard  # noqa: B018 - shared too, so that a change of either excludes searches of both
         out = copy.copy(self)
         out.config = self.config_class().parse({**self.config.model_dump(exclude_unset=True), **values})
         return out
@@ -374,7 +393,7 @@ class ApproximateIndex(TableIndex):
             return True
         _, codes = self._list_settings(table.rows.slots)
         self._lists = Lists(table.space, codes, self.config.threads)
-        return self._lists.load(folder, table.rows.slots)
+        return self._lists.load(folder, table.rows.slots, self._lists_again)
 
     @property
     def calibration(self) -> Calibration:

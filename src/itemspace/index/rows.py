@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,7 +174,8 @@ class RowMap:
         key = ("rows", id(rows)) if rows is not None else ("size", within.size if narrow and within else -1)
         held = self._sets.get(key)
         if held is not None and (rows is None or held[0]() is rows):
-            self._sets.move_to_end(key)
+            with suppress(KeyError):  # another search may just have let it go
+                self._sets.move_to_end(key)
             return held[1]
         found = SlotSet(self._allowed_slots(within, narrow), self.slots)
         self._sets[key] = (None if rows is None else weakref.ref(rows), found)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +53,9 @@ class Lists:
     def __init__(self, space: VectorSpace, codes: Codes, threads: int) -> None:
         self._faiss = require("faiss", extra="ann", needed_for="An index of inverted lists")
         self.space, self.codes, self.threads = space, codes, threads or os.cpu_count() or 1
-        self._index: Any = None
+        self._held: Any = None
+        self._saved: Saved | None = None
+        self._opening = threading.Lock()
         self._list_of = np.zeros(0, np.int32)
         self._sizes = np.zeros(0, np.int64)
         self._stale = False
@@ -59,12 +64,40 @@ class Lists:
         self.trained_on = 0
 
     def __len__(self) -> int:
-        return 0 if self._index is None else int(self._index.ntotal)
+        if self._saved is not None:
+            return self._saved.slots
+        return 0 if self._held is None else int(self._held.ntotal)
 
     @property
     def count(self) -> int:
         """How many lists."""
-        return 0 if self._index is None else int(self._index.nlist)
+        if self._saved is not None:
+            return self._saved.count
+        return 0 if self._held is None else int(self._held.nlist)
+
+    @property
+    def _index(self) -> Any:
+        """The lists, read from their file when first needed; made anew where that is damaged."""
+        if self._saved is not None:
+            with self._opening:
+                if self._saved is not None:
+                    self._read(self._saved)
+                    self._saved = None
+        return self._held
+
+    def _read(self, saved: Saved) -> None:
+        try:
+            if saved.sha256 == checksum(saved.path):
+                index = self._faiss.read_index(str(saved.path))
+                if index.ntotal == saved.slots and index.d == self.space.dimension:
+                    self._held, self._stale = index, True
+                    return
+        except (OSError, RuntimeError):
+            pass
+        warnings.warn(f"{saved.path} cannot be read; placing its {saved.slots:,} vectors again.", stacklevel=5)
+        made = saved.again()
+        if made is not None:
+            self._held, self._stale, self.trained_on = made._held, True, made.trained_on
 
     def train(self, sample: np.ndarray, lists: int, size: int, seed: int) -> None:
         """Place `lists` centers by k-means over `sample` [m, d] of the `size` vectors that will come."""
@@ -78,7 +111,7 @@ class Lists:
         with self._bounded():
             index.train(self._ready(sample))
         self._centers = None
-        self._index, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+        self._held, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
 
     def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
         """Which of `size` vectors `train` should see, sorted."""
@@ -214,23 +247,33 @@ class Lists:
         """Write the lists and their checksum."""
         content: dict[str, Any] = {"slots": len(self), "trained_on": self.trained_on, "sha256": ""}
         if self._index is not None:
-            self._faiss.write_index(self._index, str(folder / _FILE))
-            content["sha256"] = checksum(folder / _FILE)
+            path = folder / _FILE
+            self._faiss.write_index(self._index, str(path))
+            content |= {"sha256": checksum(path), "size": path.stat().st_size, "count": self.count}
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
-    def load(self, folder: Path, slots: int) -> bool:
-        """Read what `save` wrote; False when it is missing, damaged, or of other vectors."""
+    def load(self, folder: Path, slots: int, again: Callable[[], Lists | None]) -> bool:
+        """Take what `save` wrote, to be read when first needed; False when it is missing, cut short, or of other vectors.
+
+        again: makes the lists anew, should the file turn out damaged.
+        """
+        path = folder / _FILE
         try:
             content = json.loads((folder / _CHECK).read_text())
-            if content["slots"] != slots or content["sha256"] != checksum(folder / _FILE):
-                return False
-            index = self._faiss.read_index(str(folder / _FILE))
-            if index.ntotal != slots or index.d != self.space.dimension:
+            size = path.stat().st_size
+            if content["slots"] != slots or size != content.get("size", size):
                 return False
             self.trained_on = int(content["trained_on"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+            saved = Saved(path, content["sha256"], slots, int(content.get("count", 0)), again)
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        self._index, self._stale = index, True
+        if saved.count:
+            self._saved, self._stale = saved, True
+            return True
+        # A file of before lists were counted beside it.
+        if saved.sha256 != checksum(path):
+            return False
+        self._read(saved)
         return True
 
     def _ready(self, vectors: np.ndarray) -> np.ndarray:
@@ -246,3 +289,14 @@ class Lists:
             yield
         finally:
             self._faiss.omp_set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Lists that are still in their file."""
+
+    path: Path
+    sha256: str
+    slots: int
+    count: int
+    again: Callable[[], Lists | None]
