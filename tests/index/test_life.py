@@ -101,7 +101,7 @@ class TestBM25Lives(TextIndexWorld, IndexLifeContract):
     index = BM25Index(weights={"title": 3.0}, analyzer={"stemmer": "none"})
     weights = {"title": 3.0}
     size = 300
-    mapped_size = 3_000
+    mapped_size = 20_000
     absolute = False
     kills = 1
 

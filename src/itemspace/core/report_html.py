@@ -140,7 +140,8 @@ def _plots(report: Report, arms: Mapping[str, int]) -> str:
             continue
         spread = name.startswith("difference")
         drawn = (differences if spread else lines)(series, title=name)
-        about = "requests, from the most harmed to the most helped" if spread else "cut-off k, logarithmic"
+        across = name.partition(" by ")[2] or "cut-off k"
+        about = "requests, from the most harmed to the most helped" if spread else f"{across}, logarithmic"
         cards.append(f'<section class="card"><h3>{escape(name)}</h3>{drawn}<div class="faint">{about}</div></section>')
     return f'<h2>Shapes</h2><div class="cards wide">{"".join(cards)}</div>' if cards else ""
 

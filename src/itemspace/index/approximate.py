@@ -35,8 +35,8 @@ _TIMED = 20_000
 """Slots from which costs are timed; smaller indexes plan the same on every machine."""
 _SMALL_RECALL = 0.99
 """What smaller indexes aim at, whatever less is asked for."""
-_REPLACED = 4
-"""Lists are placed anew when the index has grown this many times since."""
+_OF_GRAPH = ("fixed", "candidate", "one_graph", "one_candidate")
+"""Costs that the lists have no part in."""
 _QUERIES = 4096
 """Queries planned together."""
 _EXCLUDED = 256
@@ -327,20 +327,28 @@ class ApproximateIndex(TableIndex):
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
         slots = self.table.put(vectors, rows, ties)
         count = self._list_settings(self.table.rows.slots)[0]
-        if count and (self._lists is None or self.table.rows.slots >= _REPLACED * self._lists.trained_on):
+        if count and self._lists is None:
             self._add_with_new_lists(slots)
-        else:
-            self._add(slots)
+            return
+        self._add(slots)
+        if count and self._lists is not None and self._lists.outgrown:
+            self._add_with_new_lists(slots[:0])
 
     def _add_with_new_lists(self, slots: np.ndarray) -> None:
-        """The index outgrew its lists: centers are placed anew, and their recall is not known until it is compacted."""
+        """The index outgrew its lists: centers are placed anew, and measured with vectors that are added to them last."""
         if self._graph is not None:
             self._graph.add(slots, self.table.take(slots))
-        graph, self._graph = self._graph, None
+        graph, before, self._graph = self._graph, self._calibration, None
+        held = measuring.held_out(self.table.rows.slots, derive(self._seed, "held out", str(self.table.rows.slots)))
         self._lists = self._new_lists(self.table)
-        self._add(np.arange(self.table.rows.slots))
+        rest = np.ones(self.table.rows.slots, bool)
+        rest[held] = False
+        self._add(np.flatnonzero(rest))
+        found = self._measured(held) if len(held) else Calibration()
+        self._add(held)
         self._graph = graph
-        self._calibration = self._calibration.replaced(lists=None)
+        timed = {name: getattr(before.costs, name) for name in _OF_GRAPH} if graph is not None else {}
+        self._calibration = found.replaced(graph=before.graph, costs=replace(found.costs, **timed))
 
     def remove(self, rows: np.ndarray) -> None:
         # The vector stays in the engines (in a graph as a way to its neighbors); its slot no longer answers.

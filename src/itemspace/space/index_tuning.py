@@ -18,6 +18,7 @@ from itemspace.core.seeding import derive
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense
 from itemspace.data.staged import ITEMS, mapped_table
+from itemspace.evaluate.benches.indexes import VectorData, held_out
 from itemspace.index.tuning import QUERIES, SAMPLE, Tuned, tune
 from itemspace.recipe import Part, Recipe
 from itemspace.space import parts
@@ -27,6 +28,7 @@ from itemspace.space.layout import adopt, sync_tree
 from itemspace.space.live import Live
 
 if TYPE_CHECKING:
+    from itemspace.space.front import Space
     from itemspace.store.contract import Store
 
 LOGGED = 50
@@ -97,6 +99,17 @@ def measure(
         rng=live.recipe.seed,
         say=say,
     )
+
+
+def vector_data(space: Space, count: int | None = None) -> VectorData:
+    """A Space's vectors (at most `count` items) and its logged queries, or items held out, for `bench indexes`."""
+    live, store = space._live, space._store
+    if live.encoder is None or live.dense is None:
+        raise RequestError("this Space has no vectors, so there is no index of them to measure.")
+    items, logged = sampled(live, store, count or len(live.catalog)), logged_queries(live)
+    if logged is None:
+        return held_out(space.path.name, items, live.recipe.seed)
+    return VectorData(space.path.name, items, logged, f"{len(logged):,} logged queries")
 
 
 def logged_queries(live: Live) -> Dense | None:

@@ -114,6 +114,11 @@ class IndexWorld:
         else:
             assert shared >= self.floor * wanted, f"recall {shared / max(wanted, 1):.3f} below {self.floor}"
 
+    @staticmethod
+    def same(one: Hits, other: Hits) -> None:
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_array_equal(one.scores, other.scores)
+
     def without(self, items: Any, rows: np.ndarray) -> Any:
         """The items as `reference` must see them once `rows` are removed (statistics may depend on what is left)."""
         return items
@@ -287,11 +292,6 @@ class IndexContract(IndexWorld):
     def test_the_same_build_answers_the_same(self) -> None:
         items, queries = self.items(self.size), self.queries(20)
         self.same(self.built(items).search(queries, self.k), self.built(items).search(queries, self.k))
-
-    @staticmethod
-    def same(one: Hits, other: Hits) -> None:
-        np.testing.assert_array_equal(one.rows, other.rows)
-        np.testing.assert_array_equal(one.scores, other.scores)
 
     def same_items(self, hits: Hits, scores: np.ndarray, rows: np.ndarray) -> None:
         """Hits are among `rows` with the scores [q, n] of those items, as many as there can be."""

@@ -26,6 +26,11 @@ from itemspace.index.rows import SlotSet, grown
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
 """Vectors per center that k-means reads, and its rounds: most of the time of a build goes into them."""
+_REPLACED = 4
+"""Centers are placed anew when there are this many times the vectors they were placed for."""
+_SINCE, _STRANGE = 0.2, 1.15
+"""Or when so large a share was added since, and lies this many times as far from its centers as the first did."""
+_LOOKED_AT = 2048
 _LOOKED_UP = 4096
 """Up to as many vectors are told their list when added; for more the lists are read back once."""
 Codes = Literal["pq4", "int8", "float16", "float32"]
@@ -62,6 +67,7 @@ class Lists:
         self._centers: np.ndarray | None = None
         self._halves = np.zeros(0, np.float32)
         self.trained_on = 0
+        self._usual, self._strange, self._since = 0.0, 0.0, 0
 
     def __len__(self) -> int:
         if self._saved is not None:
@@ -112,6 +118,7 @@ class Lists:
             index.train(self._ready(sample))
         self._centers = None
         self._held, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+        self._usual, self._strange, self._since = self._distances(sample), 0.0, 0
 
     def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
         """Which of `size` vectors `train` should see, sorted."""
@@ -123,6 +130,9 @@ class Lists:
         if len(slots) == 0:
             return
         values, size = self._ready(vectors), int(slots.max()) + 1
+        if len(self) >= self.trained_on:
+            self._strange += self._distances(values) * len(slots)
+            self._since += len(slots)
         with self._bounded():
             self._index.add_with_ids(values, np.ascontiguousarray(slots, np.int64))
             if len(slots) > _LOOKED_UP or self._stale:
@@ -133,6 +143,22 @@ class Lists:
             self._list_of = grown(self._list_of, len(self._list_of), size - len(self._list_of))
         self._list_of[slots] = nearest[:, 0]
         self._sizes = self._sizes + np.bincount(nearest[:, 0], minlength=self.count)
+
+    def _distances(self, vectors: np.ndarray) -> float:
+        """The mean squared distance of (some of) `vectors` from their nearest center."""
+        values = self._ready(vectors[:: max(len(vectors) // _LOOKED_AT, 1)])
+        with self._bounded():
+            _, nearest = self._index.quantizer.search(values, 1)
+        apart = values - self.centers[nearest[:, 0]]
+        return float(np.einsum("nd,nd->", apart, apart, dtype=np.float64)) / max(len(values), 1)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether centers should be placed anew: there are many more vectors, or many lie elsewhere than the first did."""
+        if len(self) >= _REPLACED * self.trained_on:
+            return True
+        strange = self._strange / max(self._since, 1)
+        return self._since >= _SINCE * self.trained_on and strange > _STRANGE * self._usual > 0
 
     @property
     def sizes(self) -> np.ndarray:
@@ -250,6 +276,7 @@ class Lists:
             path = folder / _FILE
             self._faiss.write_index(self._index, str(path))
             content |= {"sha256": checksum(path), "size": path.stat().st_size, "count": self.count}
+            content |= {"usual": self._usual, "strange": self._strange, "since": self._since}
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
     def load(self, folder: Path, slots: int, again: Callable[[], Lists | None]) -> bool:
@@ -264,6 +291,8 @@ class Lists:
             if content["slots"] != slots or size != content.get("size", size):
                 return False
             self.trained_on = int(content["trained_on"])
+            self._usual, self._strange = float(content.get("usual", 0.0)), float(content.get("strange", 0.0))
+            self._since = int(content.get("since", 0))
             saved = Saved(path, content["sha256"], slots, int(content.get("count", 0)), again)
         except (OSError, ValueError, KeyError, TypeError):
             return False
