@@ -29,6 +29,8 @@ QUERIES = 200
 QUARTER = 4
 ASKING = 0.5
 """CPU seconds of queries per candidate, effort and size."""
+LEVEL = 1.1
+"""Times within this of the cheapest are level, by what repeated measurements differ; the smallest of them is chosen."""
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "flat": ({"int8_copy": "never"}, {"int8_copy": "always"}, {"storage": "float16"}, {"storage": "int8"}),
     "ivf": ({}, {"codes": "int8"}),
@@ -116,7 +118,11 @@ class Tuned:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "asked": {"recall": self.recall, "memory": self.memory, "k": self.k},
+            "asked": {
+                "recall": self.recall,
+                "memory": self.memory if np.isfinite(self.memory) else None,
+                "k": self.k,
+            },
             "size": self.size,
             "sample": self.sample,
             "queries": self.queries,
@@ -218,7 +224,9 @@ def tune(
         trials += made
     judged = [_judged(trial, recall, memory) for trial in trials]
     fit = [trial for trial in judged if not trial.why]
-    choice = min(fit, key=lambda trial: (trial.cpu_us, trial.memory), default=None)
+    cheapest = min((trial.cpu_us for trial in fit), default=0.0)
+    near = [trial for trial in fit if trial.cpu_us <= LEVEL * cheapest]
+    choice = min(near, key=lambda trial: trial.memory, default=None)
     spent = time.monotonic() - began
     return Tuned(recall, memory, k, size, len(vectors), asked, tuple(judged), choice, left_out, spent)
 

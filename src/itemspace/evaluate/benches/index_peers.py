@@ -163,11 +163,15 @@ class Usearch(Peer):
         return np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
 
     def size(self) -> int:
-        return int(self.index.serialized_length)
+        return len(self.index.save())
 
 
-def peers() -> list[Peer]:
-    """Every arm whose package is installed."""
+TRAINABLE = 10_000
+"""Vectors from which codes can be trained."""
+
+
+def peers(vectors: int) -> list[Peer]:
+    """Every arm whose package is installed; of few vectors those without trained codes."""
     made: list[Peer] = [
         Faiss("faiss-flat", "Flat"),
         Faiss("faiss-fp16", "SQfp16"),
@@ -186,4 +190,5 @@ def peers() -> list[Peer]:
         Usearch("bf16"),
         Usearch("i8"),
     ]
-    return [peer for peer in made if importlib.util.find_spec(peer.module) is not None]
+    fit = [peer for peer in made if vectors >= TRAINABLE or "pq" not in peer.name]
+    return [peer for peer in fit if importlib.util.find_spec(peer.module) is not None]

@@ -90,7 +90,7 @@ def bench(
     given = data if isinstance(data, VectorData) else vectors_of(data, count, model, seeds[0])
     exam = Exam.of(given.items, given.queries, k)
     ours = {candidate.name: candidate for candidate in candidates(types)}
-    others = {peer.name: peer for peer in peers()}
+    others = {peer.name: peer for peer in peers(len(given.items))}
     names = chosen([*ours, *others], arms)
     found, missing = [], []
     for name in names:
