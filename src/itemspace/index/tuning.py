@@ -147,10 +147,9 @@ class Tuned:
         rest = [t for t in self.trials if not t.why and t is not made]
         if rest:
             near = min(rest, key=lambda t: t.cpu_us)
-            out.append(
-                f"The next cheapest is {near.candidate.name} {_told(near.setting)}with {near.cpu_us:,.0f} us "
-                f"({near.cpu_us / made.cpu_us:.1f} times as much)."
-            )
+            times = near.cpu_us / made.cpu_us
+            than = f"{times:.1f} times as much" if times > LEVEL else "level with it, in more memory"
+            out.append(f"Next comes {near.candidate.name} {_told(near.setting)}with {near.cpu_us:,.0f} us, {than}.")
         return out
 
 
