@@ -10,6 +10,7 @@ import typer
 from itemspace._version import __version__
 from itemspace.cli.analyze import analyze_app
 from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
+from itemspace.cli.index import index_app
 from itemspace.cli.keys import new_key
 from itemspace.cli.leaderboard import leaderboard_app
 from itemspace.cli.live import add, log, remove, update
@@ -65,6 +66,7 @@ def describe_data(
 
 
 app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
 app.add_typer(systems_app, name="systems")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(leaderboard_app, name="leaderboard")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itemspace.cli.ask import JSONOption, SpacePath
 from itemspace.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from itemspace.core.report import Report
 
 
 def evaluate(
@@ -42,10 +46,13 @@ def evaluate(
 
 
 def bench(
-    family: Annotated[str, typer.Argument(help="recommend, search, beir, esci or mrtydi.")],
+    family: Annotated[str, typer.Argument(help="recommend, search, beir, esci, mrtydi, indexes or fanns.")],
     data: Annotated[
         str,
-        typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA; beir: several, by commas."),
+        typer.Option(
+            "--data",
+            help="A dataset's folder, or its name under ITEMSPACE_DATA; beir: several, by commas; indexes: or a Space.",
+        ),
     ],
     seeds: Annotated[int, typer.Option(help="How many seeds, for arms that have one.")] = 1,
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
@@ -53,7 +60,12 @@ def bench(
     lang: Annotated[str | None, typer.Option(help="mrtydi: the language, such as sw.")] = None,
     locale: Annotated[str | None, typer.Option(help="esci: us, es or jp; default: all.")] = None,
     runs: Annotated[Path | None, typer.Option(help="beir, mrtydi: keep the run files in this folder.")] = None,
-    model: Annotated[str | None, typer.Option(help="A sentence-transformers model for the minilm arms.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A sentence-transformers model: the minilm arms', the vectors'.")
+    ] = None,
+    types: Annotated[str | None, typer.Option(help="indexes: only these of ours, separated by commas.")] = None,
+    count: Annotated[int | None, typer.Option(help="indexes, fanns: at most so many items.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report, with its plots, as a page.")] = None,
     as_json: JSONOption = False,
 ) -> None:
     """One table: every arm of a family on one split at equal budget, baselines included."""
@@ -63,19 +75,67 @@ def bench(
 
     if seeds < 1:
         raise RequestError(f"--seeds is a whole number of at least 1, got {seeds}.")
-    given = {"task": task, "lang": lang, "locale": locale, "runs": runs, "model": model}
+    given = {"task": task, "lang": lang, "locale": locale, "runs": runs, "model": model, "count": count}
+    given["types"] = id_list(types) or None
     options = {name: value for name, value in given.items() if value is not None}
     takes = OPTIONS.get(family, ())
     for name in options:
         if family in OPTIONS and name not in takes:
             has = f"It takes --{', --'.join(takes)}." if takes else "It takes no option of its own."
             raise RequestError(f"bench `{family}` has no --{name}. {has}")
-    several = data.split(",") if family == "beir" and "," in data else data
+    several: Any = data.split(",") if family == "beir" and "," in data else data
+    if family == "indexes" and Path(data, "CURRENT").exists():
+        several = _space_vectors(Path(data), options.pop("count", None))
     report = run_bench(family, several, seeds=range(seeds), arms=id_list(arms) or None, **options)
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(report.html(), encoding="utf-8")
+        print(f"Wrote {html}", file=sys.stderr)
     if as_json:
         print_json(json.loads(report.to_json()))
+    elif len(report.arms) > COLUMNS:
+        print(by_arm(report))
     else:
         print(report.terminal())
+
+
+COLUMNS = 8
+"""Arms that stand beside each other; more stand below each other."""
+
+
+def _space_vectors(path: Path, count: int | None) -> Any:
+    """A Space's own vectors, with the queries it was given."""
+    from itemspace.space import Space
+    from itemspace.space.index_tuning import vector_data
+
+    with Space.open(path) as opened:
+        return vector_data(opened, count)
+
+
+def by_arm(report: Report) -> str:
+    """A report of many arms: one row each."""
+    import io
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from itemspace.core.report import ALL, decimal
+
+    found = {(m.arm, m.metric): m.value for m in report.measures if m.slice == ALL}
+    table = Table(title=report.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for name in ("", *report.metrics):
+        table.add_column(name, justify="right" if name else "left")
+    for arm in report.arms:
+        cells = [decimal(found[arm, metric]) if (arm, metric) in found else "" for metric in report.metrics]
+        table.add_row(Text(arm), *cells)
+    out = io.StringIO()
+    console = Console(file=out, width=150, highlight=False)
+    console.print(table)
+    for note in report.notes:
+        console.print(Text(note))
+    return out.getvalue().rstrip()
 
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -84,5 +144,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "beir": ("runs", "model"),
     "esci": ("task", "locale"),
     "mrtydi": ("lang", "runs", "model"),
+    "indexes": ("types", "count", "model"),
+    "fanns": ("count", "model"),
 }
 """Which options each family of benches has beside those that all share."""

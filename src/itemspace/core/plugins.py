@@ -42,6 +42,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
         "sparse": "itemspace.index.sparse:SparseIndex",
+        "acorn": "itemspace.index.acorn:AcornIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",

@@ -144,7 +144,7 @@ def _plots(report: Report, arms: Mapping[str, int]) -> str:
             continue
         spread = name.startswith("difference")
         drawn = (differences if spread else lines)(series, title=name)
-        axis = next(c.axis for c in report.curves if c.name == name)
+        axis = name.partition(" by ")[2] or next(c.axis for c in report.curves if c.name == name)
         about = "requests, from the most harmed to the most helped" if spread else f"{axis}, logarithmic"
         cards.append(f'<section class="card"><h3>{escape(name)}</h3>{drawn}<div class="faint">{about}</div></section>')
     return f'<h2>Shapes</h2><div class="cards wide">{"".join(cards)}</div>' if cards else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -36,8 +37,8 @@ _TIMED = 20_000
 """Slots from which costs are timed; smaller indexes plan the same on every machine."""
 _SMALL_RECALL = 0.99
 """What smaller indexes aim at, whatever less is asked for."""
-_REPLACED = 4
-"""Lists are placed anew when the index has grown this many times since."""
+_OF_GRAPH = ("fixed", "candidate", "one_graph", "one_candidate")
+"""Costs that the lists have no part in."""
 
 
 class ApproximateIndex(TableIndex):
@@ -116,12 +117,30 @@ class ApproximateIndex(TableIndex):
         return lists
 
     def _add(self, slots: np.ndarray) -> None:
-        for start in range(0, len(slots), 65_536):
-            part = slots[start : start + 65_536]
-            vectors = self.table.take(part)
+        for part, vectors in self._pieces(slots):
             for engine in (self._graph, self._lists):
                 if engine is not None:
                     engine.add(part, vectors)
+
+    def _pieces(self, slots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Slots with their vectors, some at a time."""
+        for start in range(0, len(slots), 65_536):
+            part = slots[start : start + 65_536]
+            yield part, self.table.take(part)
+
+    def _everything(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All slots with their vectors in the order of a build: what an engine is made of again."""
+        held = measuring.held_out(self.table.rows.slots, derive(self._seed, "held out"))
+        rest = np.ones(self.table.rows.slots, bool)
+        rest[held] = False
+        yield from self._pieces(np.flatnonzero(rest))
+        yield from self._pieces(held)
+
+    def _lists_again(self) -> Lists | None:
+        lists = self._new_lists(self.table)
+        for slots, vectors in self._everything() if lists is not None else ():
+            lists.add(slots, vectors)
+        return lists
 
     def _measured(self, held: np.ndarray) -> Calibration:
         timed = self.table.rows.slots >= _TIMED and self.config.calibrate
@@ -200,6 +219,7 @@ class ApproximateIndex(TableIndex):
         Raises:
             RecipeError: an unknown setting or a value out of range.
         """
+        self.guard  # noqa: B018 - shared too, so that a change of either excludes searches of both
         out = copy.copy(self)
         out.config = self.config_class().parse({**self.config.model_dump(exclude_unset=True), **values})
         return out
@@ -209,20 +229,28 @@ class ApproximateIndex(TableIndex):
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
         slots = self.table.put(vectors, rows, ties)
         count = self._list_settings(self.table.rows.slots)[0]
-        if count and (self._lists is None or self.table.rows.slots >= _REPLACED * self._lists.trained_on):
+        if count and self._lists is None:
             self._add_with_new_lists(slots)
-        else:
-            self._add(slots)
+            return
+        self._add(slots)
+        if count and self._lists is not None and self._lists.outgrown:
+            self._add_with_new_lists(slots[:0])
 
     def _add_with_new_lists(self, slots: np.ndarray) -> None:
-        """The index outgrew its lists: centers are placed anew, and their recall is not known until it is compacted."""
+        """The index outgrew its lists: centers are placed anew, and measured with vectors that are added to them last."""
         if self._graph is not None:
             self._graph.add(slots, self.table.take(slots))
-        graph, self._graph = self._graph, None
+        graph, before, self._graph = self._graph, self._calibration, None
+        held = measuring.held_out(self.table.rows.slots, derive(self._seed, "held out", str(self.table.rows.slots)))
         self._lists = self._new_lists(self.table)
-        self._add(np.arange(self.table.rows.slots))
+        rest = np.ones(self.table.rows.slots, bool)
+        rest[held] = False
+        self._add(np.flatnonzero(rest))
+        found = self._measured(held) if len(held) else Calibration()
+        self._add(held)
         self._graph = graph
-        self._calibration = self._calibration.replaced(lists=None)
+        timed = {name: getattr(before.costs, name) for name in _OF_GRAPH} if graph is not None else {}
+        self._calibration = found.replaced(graph=before.graph, costs=replace(found.costs, **timed))
 
     def remove(self, rows: np.ndarray) -> None:
         # The vector stays in the engines (in a graph as a way to its neighbors); its slot no longer answers.
@@ -275,7 +303,7 @@ class ApproximateIndex(TableIndex):
             return True
         _, codes = self._list_settings(table.rows.slots)
         self._lists = Lists(table.space, codes, self.config.threads)
-        return self._lists.load(folder, table.rows.slots)
+        return self._lists.load(folder, table.rows.slots, self._lists_again)
 
     @property
     def calibration(self) -> Calibration:

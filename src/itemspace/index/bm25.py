@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import Field
 
 from itemspace.core.config import Config
-from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
 from itemspace.core.ragged import Ragged
@@ -20,6 +19,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Texts
 from itemspace.index.flat import check_k
+from itemspace.index.guard import Guarded
 from itemspace.index.lexical.analyze import Analyzer, AnalyzerConfig
 from itemspace.index.lexical.external import write_postings
 from itemspace.index.lexical.limits import Limits
@@ -45,7 +45,7 @@ class BM25Config(Config):
     machine compiles for some seconds. An index saved so is opened with "numpy" where numba is missing."""
 
 
-class BM25Index(Index):
+class BM25Index(Guarded):
     """Ranking by the words a query and an item share.
 
     ```text
@@ -65,6 +65,7 @@ class BM25Index(Index):
     config: BM25Config
     accepts: ClassVar[tuple[type, ...]] = (Texts,)
     exact: ClassVar[bool] = True
+    compacts_in_place: ClassVar[bool] = True
 
     _rows: RowMap | None = None
     _postings: Postings | None = None

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +42,37 @@ class Graph:
     def __init__(self, space: VectorSpace, config: HNSWConfig, engine: str | None = None) -> None:
         self.space, self.config = space, config
         self.engine = engine or engine_for(config)
-        self._index = _ENGINES[self.engine](space, config)
+        self._held = _ENGINES[self.engine](space, config)
+        self._saved: Saved | None = None
+        self._reading = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._held) if self._saved is None else self._saved.slots
+
+    @property
+    def _index(self) -> Any:
+        """The engine, read from its file when first needed; linked anew where that is damaged."""
+        if self._saved is not None:
+            with self._reading:
+                if self._saved is not None:
+                    self._read(self._saved)
+                    self._saved = None
+        return self._held
+
+    def _read(self, saved: Saved) -> None:
+        try:
+            if saved.sha256 == checksum(saved.path):
+                self._held.load(saved.path, saved.slots)
+                if len(self._held) == saved.slots:
+                    return
+        except (OSError, RuntimeError, ValueError):
+            pass
+        warnings.warn(f"{saved.path} cannot be read; linking its {saved.slots:,} vectors again.", stacklevel=5)
+        self._held = _ENGINES[self.engine](self.space, self.config)
+        if hasattr(self._held, "reserve"):
+            self._held.reserve(saved.slots)
+        for slots, vectors in saved.again():
+            self._held.add(slots, np.ascontiguousarray(vectors, np.float32))
 
     @property
     def threads(self) -> int:
@@ -55,7 +86,7 @@ class Graph:
     @property
     def precise(self) -> bool:
         """Whether distances are float32 of the vectors as they came, so that few candidates need exact scores."""
-        return bool(self._index.precise)
+        return bool(self._held.precise)
 
     def reserve(self, slots: int) -> None:
         """Room for `slots` vectors in all, where the engine wants to know."""
@@ -88,12 +119,22 @@ class Graph:
         content: dict[str, Any] = {"engine": self.engine, "slots": len(self), "sha256": ""}
         if len(self):
             self._index.save(path)
-            content["sha256"] = checksum(path)
+            content |= {"sha256": checksum(path), "size": path.stat().st_size}
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
     @classmethod
-    def open(cls, folder: Path, space: VectorSpace, config: HNSWConfig, slots: int, engine: str) -> Graph | None:
-        """The saved graph, or None when it is missing, damaged, or of other vectors.
+    def open(
+        cls,
+        folder: Path,
+        space: VectorSpace,
+        config: HNSWConfig,
+        slots: int,
+        engine: str,
+        again: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    ) -> Graph | None:
+        """The saved graph, read when it is first needed; None when it is missing, cut short, or of other vectors.
+
+        again: gives slots and their vectors, to link them once more should the file turn out damaged.
 
         Raises:
             MissingExtraError: `engine` is not installed.
@@ -105,9 +146,20 @@ class Graph:
             if content["slots"] != slots or content.get("engine", "usearch") != engine:
                 return None
             if slots:
-                if content["sha256"] != checksum(path):
+                size = path.stat().st_size
+                if size == 0 or size != content.get("size", size):
                     return None
-                graph._index.load(path, slots)
-            return graph if len(graph) == slots else None
-        except (OSError, ValueError, KeyError, RuntimeError):
+                graph._saved = Saved(path, content["sha256"], slots, again)
+            return graph
+        except (OSError, ValueError, KeyError):
             return None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A graph that is still in its file."""
+
+    path: Path
+    sha256: str
+    slots: int
+    again: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]

@@ -87,7 +87,7 @@ class HNSWIndex(ApproximateIndex):
             # Its graph is usearch's, and stays so when vectors are added.
             self.config = self.config.model_copy(update={"engine": "usearch"})
         try:
-            self._graph = Graph.open(folder, table.space, self.config, table.rows.slots, engine)
+            self._graph = Graph.open(folder, table.space, self.config, table.rows.slots, engine, self._everything)
         except MissingExtraError:
             if self.config.engine != "auto":
                 raise

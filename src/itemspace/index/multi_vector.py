@@ -11,7 +11,6 @@ from pydantic import Field
 
 from itemspace.core.asking import check_k
 from itemspace.core.config import Config
-from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
 from itemspace.core.ragged import Ragged
@@ -19,6 +18,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.topk import merge_top_k, top_k
 from itemspace.core.vectors import Multi, VectorSpace
+from itemspace.index.guard import Guarded
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.rows import Allowed, RowMap, check_rows
 
@@ -27,7 +27,7 @@ class MaxSimConfig(Config):
     block: int = Field(1 << 24, ge=1024, description="most similarities (query words x item words) computed at a time")
 
 
-class MaxSimIndex(Index):
+class MaxSimIndex(Guarded):
     """Exact late interaction: an item scores the sum, over the query's vectors, of its best similarity to one of the item's.
 
     An item without vectors is similar to nothing and scores 0; a query without vectors finds every item at 0. Cosine of

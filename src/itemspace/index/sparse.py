@@ -11,7 +11,6 @@ import scipy.sparse as sp
 from pydantic import Field
 
 from itemspace.core.config import Config
-from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
 from itemspace.core.ragged import Ragged
@@ -19,6 +18,7 @@ from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Sparse, VectorSpace
 from itemspace.index.flat import check_k
+from itemspace.index.guard import Guarded
 from itemspace.index.lexical.asked import Asked
 from itemspace.index.lexical.best import nothing
 from itemspace.index.lexical.impacts import Impacts
@@ -34,7 +34,7 @@ class SparseConfig(Config):
     block: int = Field(1 << 22, ge=1024, description="most postings of the queries that are answered at once")
 
 
-class SparseIndex(Index):
+class SparseIndex(Guarded):
     """An inverted index over given weights: a hit scores the dot product of its vector with the query's, exactly.
 
     Use it behind an encoder that makes `Sparse` vectors (`ImpactEncoder`, or weights of a model of your own); choose

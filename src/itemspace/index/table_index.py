@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.guard import Guarded
 from itemspace.index.table import VectorTable
 
 
-class TableIndex(Index):
+class TableIndex(Guarded):
     """An index whose record is a table of dense vectors, there once `build` or `open` made it."""
 
     accepts: ClassVar[tuple[type, ...]] = (Dense,)

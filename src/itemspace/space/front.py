@@ -22,9 +22,10 @@ from itemspace.core.plugins import find
 from itemspace.data.table_files import TableFiles, found_at
 from itemspace.recipe import Recipe
 from itemspace.space import asked as given
-from itemspace.space import changes
+from itemspace.space import changes, index_tuning
 from itemspace.space.asking import Asking
 from itemspace.space.build import Build, build_streamed, claimed
+from itemspace.space.index_tuning import IndexChoice
 from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
@@ -230,6 +231,52 @@ class Space(Asking, Showing):
         if self._live.recommender is None:
             raise RequestError("this Space was built without events; build it with interactions to recommend.")
         return self._live.recommender
+
+    def tune_index(
+        self,
+        *,
+        recall: float = 0.95,
+        memory: float = float("inf"),
+        k: int = 10,
+        types: Sequence[str] | None = None,
+        sample: int | None = None,
+        seconds: float = 600.0,
+        apply: bool = False,
+        write: bool = True,
+        say: Callable[[str], object] = _quiet,
+    ) -> IndexChoice:
+        """Measure which index of vectors reaches `recall`@k within `memory` bytes at the least CPU time per query.
+
+        Candidates are built over a sample of the Space's vectors and asked its logged queries (or items held out). The
+        choice is written to the recipe, in a new generation; with `apply` the index is built of it there and answers from
+        then on, here and wherever the newest generation is opened. Where nothing suffices, nothing is written.
+
+        types: names of indexes; None for all that are installed. seconds: after which no further candidate is begun.
+
+        Raises:
+            RequestError: the Space has no vectors, or an unknown type. ArtifactError: it was built anew meanwhile.
+        """
+        tuned = index_tuning.measure(
+            self._live,
+            self._store,
+            recall=recall,
+            memory=memory,
+            k=k,
+            types=types,
+            sample=sample,
+            seconds=seconds,
+            say=say,
+        )
+        if tuned.choice is None or not (write or apply):
+            return IndexChoice(tuned)
+        with self._changing:
+            store = self._artifact.manifest["store"]
+            made = index_tuning.written(self.path, self._live, self._store, store, tuned, apply=apply, say=say)
+            artifact = Artifact.open(self.path, type=TYPE, format=FORMAT, derived=DERIVED)
+            live = Live.load(artifact, self._store)
+            with self._lock.write():
+                self._artifact, self._live = artifact, live
+        return made
 
     # Changing
 

@@ -29,8 +29,8 @@ from itemspace.core.topk import top_k_reference
 from itemspace.core.vectors import Dense, Metric, Texts, VectorSpace
 
 
-class IndexContract:
-    """What any index must do. Every test builds its own index from `index`'s class and configuration."""
+class IndexWorld:
+    """What a contract is told of an index, and what the index is held against: shared by all of its contracts."""
 
     index: ClassVar[Index]
     floor: ClassVar[float] = 1.0
@@ -114,7 +114,18 @@ class IndexContract:
         else:
             assert shared >= self.floor * wanted, f"recall {shared / max(wanted, 1):.3f} below {self.floor}"
 
-    # The contract.
+    @staticmethod
+    def same(one: Hits, other: Hits) -> None:
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+    def without(self, items: Any, rows: np.ndarray) -> Any:
+        """The items as `reference` must see them once `rows` are removed (statistics may depend on what is left)."""
+        return items
+
+
+class IndexContract(IndexWorld):
+    """What any index must do. Every test builds its own index from `index`'s class and configuration."""
 
     def test_answers_are_the_best_rows(self) -> None:
         items, queries = self.items(self.size), self.queries(40)
@@ -228,10 +239,6 @@ class IndexContract:
         index.upsert(items.take(gone), gone, ties=self.ties(self.size))
         self.check(index.search(queries, self.k), queries, items)
 
-    def without(self, items: Any, rows: np.ndarray) -> Any:
-        """The items as `reference` must see them once `rows` are removed (statistics may depend on what is left)."""
-        return items
-
     def test_another_space_is_refused(self) -> None:
         index = self.built(self.items(50))
         for wrong in self.foreign():
@@ -286,11 +293,6 @@ class IndexContract:
         items, queries = self.items(self.size), self.queries(20)
         self.same(self.built(items).search(queries, self.k), self.built(items).search(queries, self.k))
 
-    @staticmethod
-    def same(one: Hits, other: Hits) -> None:
-        np.testing.assert_array_equal(one.rows, other.rows)
-        np.testing.assert_array_equal(one.scores, other.scores)
-
     def same_items(self, hits: Hits, scores: np.ndarray, rows: np.ndarray) -> None:
         """Hits are among `rows` with the scores [q, n] of those items, as many as there can be."""
         np.testing.assert_array_equal(hits.found, np.minimum(hits.k, (scores > -np.inf).sum(1)))
@@ -305,8 +307,8 @@ class IndexContract:
                 np.testing.assert_allclose(hits.scores[i, : len(held)], best[i, : len(held)], atol=self.tolerance)
 
 
-class TextIndexContract(IndexContract):
-    """The same contract over words; the reference scores one item at a time with `bm25`."""
+class TextIndexWorld(IndexWorld):
+    """Words instead of vectors; the reference scores one item at a time with BM25F."""
 
     fields: ClassVar[tuple[str, ...]] = ("title", "body")
     k1: ClassVar[float] = 1.2
@@ -342,6 +344,10 @@ class TextIndexContract(IndexContract):
         return Texts(
             {name: tuple("" if i in gone else t for i, t in enumerate(texts)) for name, texts in items.fields.items()}
         )
+
+
+class TextIndexContract(TextIndexWorld, IndexContract):
+    """The same contract over words."""
 
     def foreign(self) -> list[Any]:
         return []

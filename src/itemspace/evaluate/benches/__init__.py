@@ -17,20 +17,23 @@ FAMILIES = {
     "beir": "itemspace.evaluate.benches.beir:bench",
     "esci": "itemspace.evaluate.benches.esci:bench",
     "mrtydi": "itemspace.evaluate.benches.mrtydi:bench",
+    "indexes": "itemspace.evaluate.benches.indexes:bench",
+    "fanns": "itemspace.evaluate.benches.fanns:bench",
 }
-READING = ("beir", "esci", "mrtydi")
+READING = ("beir", "esci", "mrtydi", "fanns")
 """Families that read their own published format, and take what `--data` names as it is."""
 
 
 def run_bench(
     family: str,
-    data: str | Path | Dataset | Sequence[str],
+    data: Any,
     *,
     seeds: Iterable[int] = (0,),
     arms: Sequence[str] | None = None,
     **options: Any,
 ) -> Report:
-    """The table of a family on one dataset (a name, a folder, or one that is read already; for beir, several).
+    """The table of a family on one dataset (a name, a folder, or one that is read already; for beir, several; for indexes
+    and fanns, also their own `VectorData` and `Attributed`).
 
     Raises:
         RequestError: no such family or arm.
@@ -39,7 +42,7 @@ def run_bench(
     if family not in FAMILIES:
         raise RequestError(f"no bench `{family}`.{nearest(family, FAMILIES)} Benches: {', '.join(FAMILIES)}.")
     bench: Callable[..., Report] = load_object(FAMILIES[family])
-    if family not in READING and not isinstance(data, Dataset):
+    if family not in READING and isinstance(data, (str, Path, list, tuple)):
         if not isinstance(data, (str, Path)):
             raise RequestError(f"bench `{family}` takes one dataset; `beir` takes several.")
         data = Dataset.read(data)

@@ -9,6 +9,7 @@ import numpy as np
 
 from itemspace.core.extras import require
 from itemspace.core.vectors import VectorSpace
+from itemspace.index.engines.effort import Effort
 
 if TYPE_CHECKING:
     from itemspace.index.hnsw import HNSWConfig
@@ -29,6 +30,7 @@ class HnswlibGraph:
         self._config = config
         metric = "ip" if space.metric == "cosine" and space.normalized else _METRICS[space.metric]
         self._index = module.Index(space=metric, dim=space.dimension)
+        self._effort = Effort(self._index.set_ef)
         self._room = 0
 
     def __len__(self) -> int:
@@ -57,7 +59,10 @@ class HnswlibGraph:
 
     def search(self, queries: np.ndarray, wanted: int, ef: int) -> tuple[np.ndarray, np.ndarray]:
         """The `wanted` nearest found: slots int64 [q, wanted] (-1 for none) and distances, nearest first."""
-        self._index.set_ef(max(ef, wanted))
+        with self._effort.at(max(ef, wanted)):
+            return self._search(queries, wanted)
+
+    def _search(self, queries: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
         try:
             labels, distances = self._index.knn_query(queries, wanted, num_threads=self.threads)
             return labels.astype(np.int64), distances
@@ -70,9 +75,9 @@ class HnswlibGraph:
         if len(queries) > 1:
             middle = len(queries) // 2
             for part in (slice(0, middle), slice(middle, None)):
-                slots[part], far[part] = self.search(queries[part], wanted, ef)
+                slots[part], far[part] = self._search(queries[part], wanted)
         else:
-            found, near = self.search(queries, wanted // 2, ef)
+            found, near = self._search(queries, wanted // 2)
             slots[:, : wanted // 2], far[:, : wanted // 2] = found, near
         return slots, far
 
@@ -81,4 +86,5 @@ class HnswlibGraph:
 
     def load(self, path: Path, slots: int) -> None:
         self._index.load_index(str(path), max_elements=slots)
+        self._effort = Effort(self._index.set_ef)
         self._room = slots

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +26,11 @@ from itemspace.index.rows import SlotSet, grown
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
 """Vectors per center that k-means reads, and its rounds: most of the time of a build goes into them."""
+_REPLACED = 4
+"""Centers are placed anew when there are this many times the vectors they were placed for."""
+_SINCE, _STRANGE = 0.2, 1.15
+"""Or when so large a share was added since, and lies this many times as far from its centers as the first did."""
+_LOOKED_AT = 2048
 _LOOKED_UP = 4096
 """Up to as many vectors are told their list when added; for more the lists are read back once."""
 Codes = Literal["pq4", "int8", "float16", "float32"]
@@ -50,21 +58,52 @@ class Lists:
     def __init__(self, space: VectorSpace, codes: Codes, threads: int) -> None:
         self._faiss = require("faiss", extra="ann", needed_for="An index of inverted lists")
         self.space, self.codes, self.threads = space, codes, threads or os.cpu_count() or 1
-        self._index: Any = None
+        self._held: Any = None
+        self._saved: Saved | None = None
+        self._opening = threading.Lock()
         self._list_of = np.zeros(0, np.int32)
         self._sizes = np.zeros(0, np.int64)
         self._stale = False
         self._centers: np.ndarray | None = None
         self._halves = np.zeros(0, np.float32)
         self.trained_on = 0
+        self._usual, self._strange, self._since = 0.0, 0.0, 0
 
     def __len__(self) -> int:
-        return 0 if self._index is None else int(self._index.ntotal)
+        if self._saved is not None:
+            return self._saved.slots
+        return 0 if self._held is None else int(self._held.ntotal)
 
     @property
     def count(self) -> int:
         """How many lists."""
-        return 0 if self._index is None else int(self._index.nlist)
+        if self._saved is not None:
+            return self._saved.count
+        return 0 if self._held is None else int(self._held.nlist)
+
+    @property
+    def _index(self) -> Any:
+        """The lists, read from their file when first needed; made anew where that is damaged."""
+        if self._saved is not None:
+            with self._opening:
+                if self._saved is not None:
+                    self._read(self._saved)
+                    self._saved = None
+        return self._held
+
+    def _read(self, saved: Saved) -> None:
+        try:
+            if saved.sha256 == checksum(saved.path):
+                index = self._faiss.read_index(str(saved.path))
+                if index.ntotal == saved.slots and index.d == self.space.dimension:
+                    self._held, self._stale = index, True
+                    return
+        except (OSError, RuntimeError):
+            pass
+        warnings.warn(f"{saved.path} cannot be read; placing its {saved.slots:,} vectors again.", stacklevel=5)
+        made = saved.again()
+        if made is not None:
+            self._held, self._stale, self.trained_on = made._held, True, made.trained_on
 
     def train(self, sample: np.ndarray, lists: int, size: int, seed: int) -> None:
         """Place `lists` centers by k-means over `sample` [m, d] of the `size` vectors that will come."""
@@ -78,7 +117,8 @@ class Lists:
         with self._bounded():
             index.train(self._ready(sample))
         self._centers = None
-        self._index, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+        self._held, self._sizes, self.trained_on = index, np.zeros(lists, np.int64), size
+        self._usual, self._strange, self._since = self._distances(sample), 0.0, 0
 
     def sample(self, size: int, lists: int, rng: np.random.Generator) -> np.ndarray:
         """Which of `size` vectors `train` should see, sorted."""
@@ -90,6 +130,9 @@ class Lists:
         if len(slots) == 0:
             return
         values, size = self._ready(vectors), int(slots.max()) + 1
+        if len(self) >= self.trained_on:
+            self._strange += self._distances(values) * len(slots)
+            self._since += len(slots)
         with self._bounded():
             self._index.add_with_ids(values, np.ascontiguousarray(slots, np.int64))
             if len(slots) > _LOOKED_UP or self._stale:
@@ -100,6 +143,22 @@ class Lists:
             self._list_of = grown(self._list_of, len(self._list_of), size - len(self._list_of))
         self._list_of[slots] = nearest[:, 0]
         self._sizes = self._sizes + np.bincount(nearest[:, 0], minlength=self.count)
+
+    def _distances(self, vectors: np.ndarray) -> float:
+        """The mean squared distance of (some of) `vectors` from their nearest center."""
+        values = self._ready(vectors[:: max(len(vectors) // _LOOKED_AT, 1)])
+        with self._bounded():
+            _, nearest = self._index.quantizer.search(values, 1)
+        apart = values - self.centers[nearest[:, 0]]
+        return float(np.einsum("nd,nd->", apart, apart, dtype=np.float64)) / max(len(values), 1)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether centers should be placed anew: there are many more vectors, or many lie elsewhere than the first did."""
+        if len(self) >= _REPLACED * self.trained_on:
+            return True
+        strange = self._strange / max(self._since, 1)
+        return self._since >= _SINCE * self.trained_on and strange > _STRANGE * self._usual > 0
 
     @property
     def sizes(self) -> np.ndarray:
@@ -214,23 +273,36 @@ class Lists:
         """Write the lists and their checksum."""
         content: dict[str, Any] = {"slots": len(self), "trained_on": self.trained_on, "sha256": ""}
         if self._index is not None:
-            self._faiss.write_index(self._index, str(folder / _FILE))
-            content["sha256"] = checksum(folder / _FILE)
+            path = folder / _FILE
+            self._faiss.write_index(self._index, str(path))
+            content |= {"sha256": checksum(path), "size": path.stat().st_size, "count": self.count}
+            content |= {"usual": self._usual, "strange": self._strange, "since": self._since}
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
-    def load(self, folder: Path, slots: int) -> bool:
-        """Read what `save` wrote; False when it is missing, damaged, or of other vectors."""
+    def load(self, folder: Path, slots: int, again: Callable[[], Lists | None]) -> bool:
+        """Take what `save` wrote, to be read when first needed; False when it is missing, cut short, or of other vectors.
+
+        again: makes the lists anew, should the file turn out damaged.
+        """
+        path = folder / _FILE
         try:
             content = json.loads((folder / _CHECK).read_text())
-            if content["slots"] != slots or content["sha256"] != checksum(folder / _FILE):
-                return False
-            index = self._faiss.read_index(str(folder / _FILE))
-            if index.ntotal != slots or index.d != self.space.dimension:
+            size = path.stat().st_size
+            if content["slots"] != slots or size != content.get("size", size):
                 return False
             self.trained_on = int(content["trained_on"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+            self._usual, self._strange = float(content.get("usual", 0.0)), float(content.get("strange", 0.0))
+            self._since = int(content.get("since", 0))
+            saved = Saved(path, content["sha256"], slots, int(content.get("count", 0)), again)
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        self._index, self._stale = index, True
+        if saved.count:
+            self._saved, self._stale = saved, True
+            return True
+        # A file of before lists were counted beside it.
+        if saved.sha256 != checksum(path):
+            return False
+        self._read(saved)
         return True
 
     def _ready(self, vectors: np.ndarray) -> np.ndarray:
@@ -246,3 +318,14 @@ class Lists:
             yield
         finally:
             self._faiss.omp_set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Lists that are still in their file."""
+
+    path: Path
+    sha256: str
+    slots: int
+    count: int
+    again: Callable[[], Lists | None]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itemspace.core.vectors import VectorSpace
+from itemspace.index.engines.effort import Effort
 
 if TYPE_CHECKING:
     from itemspace.index.hnsw import HNSWConfig
@@ -35,18 +36,24 @@ class UsearchGraph:
             expansion_add=config.ef_construction,
             expansion_search=config.ef or 64,
         )
+        self._effort = Effort(self._set)
+        self._mapped = False
+
+    def _set(self, ef: int) -> None:
+        self._index.expansion_search = ef
 
     def __len__(self) -> int:
         return len(self._index)
 
     def add(self, slots: np.ndarray, vectors: np.ndarray) -> None:
         """Link new slots [n] with their float32 vectors [n, d]."""
+        self._own()
         self._index.add(slots.astype(np.uint64), vectors, threads=self.threads, copy=True)
 
     def search(self, queries: np.ndarray, wanted: int, ef: int) -> tuple[np.ndarray, np.ndarray]:
         """The `wanted` nearest found: slots int64 [q, wanted] (-1 for none) and distances, nearest first."""
-        self._index.expansion_search = ef
-        found = self._index.search(queries, wanted, threads=self.threads)
+        with self._effort.at(ef):
+            found = self._index.search(queries, wanted, threads=self.threads)
         slots = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
         distances = np.asarray(found.distances, np.float32).reshape(slots.shape)
         counts = np.asarray(getattr(found, "counts", np.full(len(queries), slots.shape[1])))
@@ -55,12 +62,20 @@ class UsearchGraph:
 
     def vectors_read(self, queries: np.ndarray, ef: int) -> float:
         """Vectors compared per query, as the engine counts them."""
-        self._index.expansion_search = ef
-        found = self._index.search(queries, min(ef, len(self._index)), threads=1)
+        with self._effort.at(ef):
+            found = self._index.search(queries, min(ef, len(self._index)), threads=1)
         return float(found.computed_distances) / max(len(queries), 1)
 
     def save(self, path: Path) -> None:
         self._index.save(str(path))
 
     def load(self, path: Path, slots: int) -> None:
-        self._index.load(str(path))
+        """Map the file; nothing but what searches touch is read."""
+        self._index.view(str(path))
+        self._mapped = True
+
+    def _own(self) -> None:
+        """Bring a mapped graph into memory, where it can be changed."""
+        if self._mapped:
+            self._index.load(self._index.save())
+            self._mapped = False
