@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from itemspace.index.binary import BinaryIndex
+from itemspace.index.flat import FlatIndex
 from itemspace.index.quantizers import AQIndex, OPQIndex, PQIndex, RaBitQIndex
 from itemspace.testing.index import IndexContract
 
@@ -77,6 +78,32 @@ class TestBinarySign(IndexContract):
     floor = 0.6
 
 
+class TestFlatHalf(IndexContract):
+    index = FlatIndex(dtype="float16")
+    tolerance = 1e-3
+    floor = 0.98
+
+
+class TestFlatByte(IndexContract):
+    index = FlatIndex(dtype="int8")
+    tolerance = 0.03
+    floor = 0.9
+
+
+class TestFlatByteEuclidean(IndexContract):
+    index = FlatIndex(dtype="int8")
+    metric = "euclidean"
+    tolerance = 0.05
+    floor = 0.9
+
+
+class TestFlatByteDot(IndexContract):
+    index = FlatIndex(dtype="int8")
+    metric = "dot"
+    tolerance = 0.5
+    floor = 0.9
+
+
 class Estimated(IndexContract):
     """Without rescoring scores are estimates: near the true ones, and a filter that leaves little is answered exactly."""
 
@@ -86,8 +113,8 @@ class Estimated(IndexContract):
 
 @faiss
 class TestPQAlone(Estimated):
-    index = PQIndex(compression=4, rerank=0, bits=8)
-    floor = 0.6
+    index = PQIndex(compression=8, rerank=0, bits=8)
+    floor = 0.5
 
 
 @faiss
