@@ -95,11 +95,13 @@ class Lists:
         try:
             if saved.sha256 == checksum(saved.path):
                 index = self._faiss.read_index(str(saved.path))
-                if index.ntotal == saved.slots and index.d == self.space.dimension:
+                if index.ntotal == saved.slots and index.d == self._dimension():
                     self._held, self._stale = index, True
                     return
         except (OSError, RuntimeError):
             pass
+        if saved.again is None:
+            return
         warnings.warn(f"{saved.path} cannot be read; placing its {saved.slots:,} vectors again.", stacklevel=5)
         made = saved.again()
         if made is not None:
@@ -254,7 +256,7 @@ class Lists:
         Slots int64 [q, wanted], -1 where the lists hold no more, and distances float32, smallest first.
         """
         faiss = self._faiss
-        params = faiss.SearchParametersIVF(nprobe=lists.shape[1])
+        params = self._parameters(lists.shape[1])
         if chosen.slots is not None:
             bits = chosen.bits
             params.sel = chosen.derived("selector", lambda: faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
@@ -269,6 +271,21 @@ class Lists:
             params.sel = None
         return slots, scores if self.space.metric == "euclidean" else -scores
 
+    def parts(self) -> dict[str, int]:
+        """Bytes in memory by part."""
+        if self._index is None:
+            return {}
+        numbers = 8 * len(self) + self._list_of.nbytes
+        return {
+            "codes": len(self) * int(self._index.code_size),
+            "codebooks": 4 * self.count * int(self._index.d),
+            "numbers": numbers,
+        }
+
+    def _parameters(self, probes: int) -> Any:
+        """faiss's settings of one search."""
+        return self._faiss.SearchParametersIVF(nprobe=probes)
+
     def save(self, folder: Path) -> None:
         """Write the lists and their checksum."""
         content: dict[str, Any] = {"slots": len(self), "trained_on": self.trained_on, "sha256": ""}
@@ -279,10 +296,10 @@ class Lists:
             content |= {"usual": self._usual, "strange": self._strange, "since": self._since}
         (folder / _CHECK).write_text(json.dumps(content) + "\n")
 
-    def load(self, folder: Path, slots: int, again: Callable[[], Lists | None]) -> bool:
+    def load(self, folder: Path, slots: int, again: Callable[[], Lists | None] | None = None) -> bool:
         """Take what `save` wrote, to be read when first needed; False when it is missing, cut short, or of other vectors.
 
-        again: makes the lists anew, should the file turn out damaged.
+        again: makes the lists anew, should the file turn out damaged. Without it the file is read at once, and False says so.
         """
         path = folder / _FILE
         try:
@@ -298,12 +315,16 @@ class Lists:
             return False
         if saved.count:
             self._saved, self._stale = saved, True
-            return True
+            return again is not None or self._index is not None
         # A file of before lists were counted beside it.
         if saved.sha256 != checksum(path):
             return False
         self._read(saved)
         return True
+
+    def _dimension(self) -> int:
+        """How long the vectors are that the engine sees."""
+        return self.space.dimension
 
     def _ready(self, vectors: np.ndarray) -> np.ndarray:
         if self.space.metric == "cosine" and not self.space.normalized:
@@ -328,4 +349,4 @@ class Saved:
     sha256: str
     slots: int
     count: int
-    again: Callable[[], Lists | None]
+    again: Callable[[], Lists | None] | None
