@@ -37,7 +37,7 @@ class AcornConfig(Config):
     """Links per vector when it is added (each has up to twice as many)."""
     ef_construction: int = Field(default=128, ge=4)
     """Candidates explored when a vector is added."""
-    ef: int = Field(default=64, ge=1)
+    ef: int = Field(default=128, ge=1)
     """Passing candidates kept by a search."""
     exact_up_to: int = Field(default=2000, ge=0)
     """Where a filter passes at most so many, all of them are scored."""
@@ -56,7 +56,7 @@ class AcornIndex(TableIndex):
     config: AcornConfig
     _links: np.ndarray = np.zeros((0, 1), np.int32)
     compared: np.ndarray = np.zeros(0, np.int64)
-    """Vectors that the last search scored in the graph, per query."""
+    """Vectors that the last search scored, per query (in the graph, or all that pass)."""
 
     def build(
         self,
@@ -77,18 +77,19 @@ class AcornIndex(TableIndex):
         allowed = Allowed.of(table.rows, within, len(values))
         rows, scores = np.full((len(values), k), -1, np.int32), np.full((len(values), k), -np.inf, np.float32)
         exact = allowed.counts <= max(self.config.exact_up_to, SCANNED, k)
-        at = np.flatnonzero(~exact)
+        at, compared = np.flatnonzero(~exact), allowed.counts.copy()
         if len(at):
-            rows[at], scores[at] = self._by_graph(values[at], k, allowed.take(at))
+            rows[at], scores[at], compared[at] = self._by_graph(values[at], k, allowed.take(at))
             exact |= (rows >= 0).sum(1) < np.minimum(k, allowed.counts)
         at = np.flatnonzero(exact)
         if len(at):
             rows[at], scores[at] = table.search(values[at], k, allowed.take(at))
+        self.compared = compared
         told = np.where(exact, "exact", f"graph ef={self.config.ef} among what passes").tolist()
         return Hits(rows, scores, total=allowed.counts, explanation=told)
 
-    def _by_graph(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and scores from the graph, with whatever was added since all scored."""
+    def _by_graph(self, queries: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows and scores from the graph, with whatever was added since all scored; vectors compared in the graph [q]."""
         require("numba", extra="lexical", needed_for="AcornIndex")
         from itemspace.index.filtered_graph import search
 
@@ -131,12 +132,11 @@ class AcornIndex(TableIndex):
             near,
             compared,
         )
-        self.compared = compared
         group, column = np.nonzero(out >= 0)
         rows, scores = table.rank(queries, group, out[group, column], k)
         if table.rows.slots > n:
-            return self._with_tail(queries, k, allowed, rows, scores, n)
-        return rows, scores
+            rows, scores = self._with_tail(queries, k, allowed, rows, scores, n)
+        return rows, scores, compared
 
     def _with_tail(
         self, queries: np.ndarray, k: int, allowed: Allowed, rows: np.ndarray, scores: np.ndarray, n: int

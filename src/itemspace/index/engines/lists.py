@@ -26,8 +26,9 @@ from itemspace.index.rows import SlotSet, grown
 _FILE, _CHECK = "lists.faiss", "lists.json"
 _POINTS, _ROUNDS = 64, 10
 """Vectors per center that k-means reads, and its rounds: most of the time of a build goes into them."""
-_REPLACED = 4
-"""Centers are placed anew when there are this many times the vectors they were placed for."""
+_REPLACED = 2
+"""Centers are placed anew when there are this many times the vectors they were placed for: what was measured of the codes
+holds until then."""
 _SINCE, _STRANGE = 0.2, 1.15
 """Or when so large a share was added since, and lies this many times as far from its centers as the first did."""
 _LOOKED_AT = 2048

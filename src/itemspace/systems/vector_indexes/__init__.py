@@ -1,0 +1,1 @@
+"""Indexes of vectors: filtered, small, on disk, distributions."""
