@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itemspace.core.hashing import fingerprint
-from itemspace.core.taking import replaced_values, take_rows
+from itemspace.core.taking import Cells, replaced_values, take_rows
 
 PIECES = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 
@@ -46,6 +46,27 @@ def test_a_table_without_columns_keeps_its_count_of_rows():
     assert found.to_pylist() == [{}] * 4
     with pytest.raises(IndexError):
         take_rows(table, np.array([6]))
+
+
+@given(PIECES, st.lists(st.integers(0, 100), max_size=8), st.permutations(["number", "text", "list", "kind"]))
+def test_cells_are_those_of_the_rows_taken(lengths, rows, columns):
+    table = pieces(lengths)
+    table = table.append_column("kind", table.column("text").dictionary_encode())
+    at = [row % max(len(table), 1) for row in rows] if len(table) else []
+    cells = Cells(table)
+    for some in (columns, columns[:2], []):
+        assert cells.rows(at, some) == take_rows(table.select(some), np.array(at, np.int64)).to_pylist()
+
+
+def test_cells_of_columns_in_different_pieces():
+    table = pieces([2, 3, 1])
+    other = pa.chunked_array([pa.array([10, 11, 12, 13]), pa.array([14, 15])])
+    table = table.append_column("other", other)
+    assert Cells(table).rows([5, 0, 3], ["number", "other", "text"]) == [
+        {"number": 5, "other": 15, "text": "t5"},
+        {"number": 0, "other": 10, "text": None},
+        {"number": 3, "other": 13, "text": None},
+    ]
 
 
 def test_replacing_values_leaves_pieces_without_them_alone():

@@ -16,7 +16,7 @@ from itemspace.core.ids import Ids, string_ids
 from itemspace.core.past import Past
 from itemspace.core.schema import Schema
 from itemspace.core.selection import Selection
-from itemspace.core.taking import take_rows
+from itemspace.core.taking import Cells, take_rows
 
 if TYPE_CHECKING:
     from itemspace.core.where import Expression
@@ -183,6 +183,11 @@ class Catalog:
     @cached_property
     def _past(self) -> Past:
         return Past()
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Single values of its items."""
+        return Cells(self.table)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -231,17 +231,18 @@ def _recommended(space: Space, several: Sequence[_Who], rules: Rules | None) -> 
     check_recommends(space)
     version, first, count = space.version, several[0].asked, len(several)
     options: dict[str, Any] = {"k": first.k, "where": first.where, "exclude_seen": first.exclude_seen, "rules": rules}
+    options["explain"] = first.explain or rules is not None
     if several[0].history is not None:
-        known = [known_history(space.catalog, who.history or []) for who in several]
-        options["history"] = [history for history, _ in known]
+        hits, known = _to_histories(space, [who.history or [] for who in several], options)
         popular = [not history for history, _ in known]
         notes = [[*told, *([] if history else [EMPTY])] for history, told in known]
     else:
         users = [who.user or "" for who in several]
-        options["user"] = users
-        popular = (space.users.find(users) < 0).tolist()
+        hits = space.recommend(user=users, **options)
+        popular = [False] * count
+        if (hits.explanation or {}).get("notes"):  # of whom nothing is known
+            popular = (space.users.find(users) < 0).tolist()
         notes = [[_UNKNOWN.format(shown(user))] if new else [] for user, new in zip(users, popular, strict=True)]
-    hits = space.recommend(**options, explain=first.explain or rules is not None)
     did = [Ruled()] * count if rules is None else ruling.of_others(hits.explanation, rules, "recommend", count)
     return [
         {
@@ -252,6 +253,20 @@ def _recommended(space: Space, several: Sequence[_Who], rules: Rules | None) -> 
         }
         for at, who in enumerate(several)
     ]
+
+
+def _to_histories(
+    space: Space, histories: list[list[str]], options: dict[str, Any]
+) -> tuple[Hits, list[tuple[list[str], list[str]]]]:
+    """The answers, and every history without its unknown items, with a note. Most have none: they are looked for only
+    where the Space refuses."""
+    try:
+        return space.recommend(history=histories, **options), [(history, []) for history in histories]
+    except RequestError:
+        known = [known_history(space.catalog, history) for history in histories]
+        if not any(told for _, told in known):
+            raise
+    return space.recommend(history=[history for history, _ in known], **options), known
 
 
 def _recommended_hits(

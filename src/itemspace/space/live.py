@@ -151,7 +151,7 @@ class Live:
 
     def _reworded(self, catalog: Catalog, rows: np.ndarray) -> np.ndarray:
         """Those of `rows` in `catalog` that are new, back, or have other words than now: a new price is no word."""
-        if self.words is None or not self._level:
+        if self.words is None or not self._level or not len(rows):
             return rows
         before = self.catalog
         known = rows < len(before)

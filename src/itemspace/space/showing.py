@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from itemspace.space.mapping import ItemMap, Source
 
 
+_CELLS = 256
+"""Values up to which they are read one by one."""
+
+
 def _quiet(_: str) -> None:
     return
 
@@ -186,6 +190,8 @@ class Showing:
             raise RequestError(f"rows run from 0 to {len(catalog) - 1:,}, got {min(rows):,} to {max(rows):,}.")
         for name in columns or ():
             catalog.schema[name]
+        if len(rows) * len(columns or ()) <= _CELLS and columns:
+            return catalog.cells.rows(rows, columns)
         table = catalog.table.select(list(columns)) if columns is not None else catalog.table
         return take_rows(table, np.asarray(rows, np.int64)).to_pylist()
 

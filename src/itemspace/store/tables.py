@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -27,6 +28,8 @@ VERSION = pa.field("_version", pa.int64())
 LIVE = pa.field("_live", pa.bool_())
 PUT = pa.field("_put", pa.int64())
 _LOOKUP_BY_FILTER = 500
+_SYNCS = 6
+"""Files and folders synced at a time: what one append leaves."""
 
 
 @dataclass(frozen=True)
@@ -263,22 +266,27 @@ class Tables:
         fsync_folder(target / source.name)
 
     def _settle(self, name: str) -> None:
-        """Have the disk hold the files written since the last call."""
+        """Have the disk hold the files written since the last call: all at once, for it writes them down together."""
         if not self.fsync:
             return
         root = self.path / f"{name}.lance"
+        written: list[Path] = []
+        held: dict[str, set[str]] = {}
         for part in ("data", "_deletions", "_transactions", "_versions"):
             folder = root / part
             if not folder.is_dir():
                 continue
-            known = self._synced.setdefault(str(folder), set())
             now = set(os.listdir(folder))
-            fresh = now - known
-            for file in fresh:
-                fsync_file(folder / file)
+            fresh = now - self._synced.get(str(folder), set())
             if fresh:
-                fsync_folder(folder)
-            self._synced[str(folder)] = now
+                written += [folder, *(folder / file for file in fresh)]
+            held[str(folder)] = now
+        list(self._syncing.map(fsync_file, written))
+        self._synced.update(held)
+
+    @cached_property
+    def _syncing(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_SYNCS, thread_name_prefix="sync")
 
     def bytes(self) -> int:
         """Bytes on disk, superseded states included."""
@@ -290,6 +298,9 @@ class Tables:
         self._heads.clear()
         self._synced.clear()
         self.__dict__.pop("_db", None)
+        syncing = self.__dict__.pop("_syncing", None)
+        if syncing is not None:
+            syncing.shutdown()
 
 
 def array_of(table: pa.Table, name: str) -> np.ndarray:
