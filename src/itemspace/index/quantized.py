@@ -56,6 +56,8 @@ class QuantizedConfig(Config):
     estimates from codes)."""
     recall: float = Field(0.95, gt=0.0, lt=1.0)
     """Recall at 10 aimed at, as measured when the index was built."""
+    least: int | None = Field(None, ge=1)
+    """Vectors below which there are no codes and every search is exact; None: as many as training codes well takes."""
 
 
 class CodeEngine(Protocol):
@@ -125,7 +127,7 @@ class QuantizedIndex(TableIndex):
     def _grow(self) -> None:
         """A codec trained on the table as it is, codes of all of it, and how deep they must be searched."""
         table, slots = self.table, self.table.rows.slots
-        if slots < self.least:
+        if slots < (self.config.least or self.least):
             self._engine, self._depth = None, Depth()
             return
         engine, lists = self._new_engine(table), self._lists_for(slots)
