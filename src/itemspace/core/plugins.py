@@ -34,6 +34,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ivf": "itemspace.index.ivf:IVFIndex",
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
+        "muvera": "itemspace.index.muvera:MuveraIndex",
+        "gaussian": "itemspace.index.gaussian:GaussianIndex",
         "sparse": "itemspace.index.sparse:SparseIndex",
     },
     "recommenders": {
