@@ -25,6 +25,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sentence-transformer": "itemspace.encode.sentence_transformer:SentenceTransformerEncoder",
         "text-fields": "itemspace.encode.fields:TextFields",
         "tokens": "itemspace.encode.tokens:TokenEncoder",
+        "late-interaction": "itemspace.encode.late_interaction:LateInteractionEncoder",
         "impacts": "itemspace.encode.impacts:ImpactEncoder",
         "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },

@@ -126,7 +126,7 @@ class FixedDimensionalEncoding:
         if not isinstance(vectors, Multi):
             raise ContractError(f"fixed dimensional encodings are made of Multi vectors, not {type(vectors).__name__}.")
         self.source.check(vectors.space, what=role)
-        out = np.empty((len(vectors), self.dimension), dtype)
+        out: np.ndarray = np.empty((len(vectors), self.dimension), dtype)
         bounds = vectors.offsets
         start = 0
         while start < len(vectors):
