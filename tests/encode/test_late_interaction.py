@@ -90,7 +90,9 @@ def test_another_model_in_its_place_is_refused_and_a_bundled_one_needs_none(fold
 
     weights = load_file(model / "model.safetensors")
     name = next(name for name in weights if name.endswith("word_embeddings.weight"))
-    save_file({**weights, name: weights[name] * np.float32(1.01)}, model / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {**weights, name: weights[name] * np.float32(1.01)}, model / "model.safetensors", metadata={"format": "pt"}
+    )
     with pytest.raises(ArtifactError, match="not the one"):
         LateInteractionEncoder.open(saved).encode(Requests.texts(TEXTS), role="query")
     shutil.rmtree(model)

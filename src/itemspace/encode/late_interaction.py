@@ -34,10 +34,14 @@ class LateInteractionConfig(Config):
     columns: tuple[str, ...] = Field((), description="catalogue columns to read; default: every column of words")
     max_length: int = Field(128, ge=3, description="tokens read of an item, its two marks included")
     query_length: int = Field(48, ge=3, description="tokens read of a request, its two marks included")
-    dimension: int | None = Field(None, ge=1, description="numbers kept of a vector, chosen by `fit`; None: all of them")
+    dimension: int | None = Field(
+        None, ge=1, description="numbers kept of a vector, chosen by `fit`; None: all of them"
+    )
     marks: bool = Field(False, description="keep the vectors of the marks at both ends")
     punctuation: bool = Field(False, description="keep the vectors of items' punctuation")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of products; auto: what is fast here")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of products; auto: what is fast here"
+    )
     storage: Literal["float32", "float16"] = Field("float32", description="type of the vectors")
     batch_tokens: int = Field(2_048, ge=1, description="tokens per forward pass, padding included")
     bundle: bool = Field(False, description="save the weights with the encoder, so that the folder needs nothing else")
