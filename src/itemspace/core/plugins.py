@@ -26,6 +26,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "text-fields": "itemspace.encode.fields:TextFields",
         "tokens": "itemspace.encode.tokens:TokenEncoder",
         "late-interaction": "itemspace.encode.late_interaction:LateInteractionEncoder",
+        "gaussian": "itemspace.encode.gaussian:GaussianEncoder",
         "impacts": "itemspace.encode.impacts:ImpactEncoder",
         "picture-text": "itemspace.encode.picture_text:PictureTextEncoder",
     },

@@ -16,6 +16,7 @@ from itemspace.core.errors import ContractError, DataError
 from itemspace.core.extras import require
 from itemspace.core.hashing import fingerprint
 from itemspace.core.keeping import open_part, save_part
+from itemspace.core.operators import produced
 from itemspace.core.plugins import find
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
@@ -23,7 +24,9 @@ from itemspace.core.vectors import Dense, Gaussian, VectorSpace
 
 
 class GaussianEncoderConfig(Config):
-    base: str = Field("lsa", description="the encoder whose vectors are read, by name or import path; it stays as it is")
+    base: str = Field(
+        "lsa", description="the encoder whose vectors are read, by name or import path; it stays as it is"
+    )
     options: dict[str, Any] = Field({}, description="the base's own settings")
     form: Literal["gaussian", "vector"] = Field(
         "gaussian", description="what a text becomes; vector: one vector of as many numbers, compared by product"
@@ -67,6 +70,8 @@ class GaussianEncoder(Encoder):
 
         made = find("encoders", self.config.base)
         base: Encoder = made(made.config_class().parse(self.config.options, where="options"))
+        if Dense not in produced(base):
+            raise ContractError(f"GaussianEncoder reads dense vectors; `{self.config.base}` does not make them.")
         self._base = base.fit(catalog, rng=derive(rng, "base"))
         self._head = new_head(self._base.space.dimension, self.config, as_seed(derive(rng, "head")))
         self._adopt()
@@ -123,8 +128,7 @@ class GaussianEncoder(Encoder):
     def _read(self, inputs: Catalog | Requests, role: Role) -> np.ndarray:
         assert self._base is not None
         made = self._base.encode(inputs, role=role)
-        if not isinstance(made, Dense):
-            raise ContractError(f"GaussianEncoder reads dense vectors; `{self.config.base}` makes {type(made).__name__}.")
+        assert isinstance(made, Dense)
         return np.asarray(made.values, np.float32)
 
     def save(self, folder: Path) -> None:

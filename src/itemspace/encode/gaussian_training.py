@@ -40,9 +40,7 @@ class Head(nn.Module):
         first, second = made.chunk(2, dim=-1)
         return first, functional.softplus(second) + _LEAST if self.gaussian else second
 
-    def scores(
-        self, query: tuple[torch.Tensor, torch.Tensor], item: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
+    def scores(self, query: tuple[torch.Tensor, torch.Tensor], item: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """[q, n]: -KL(query || item) less what is the query's own, or the product; times a learned scale."""
         (a, b), (c, d) = query, item
         if not self.gaussian:

@@ -78,7 +78,9 @@ def vague(
     about = ask.integers(0, items, queries)
     named = ask.integers(1, breadth[about] + 1)
     # Which of its concepts are named: the first after shuffling those it has.
-    order = np.argsort(np.where(np.arange(per_item) < breadth[about][:, None], ask.random((queries, per_item)), 2), axis=1)
+    order = np.argsort(
+        np.where(np.arange(per_item) < breadth[about][:, None], ask.random((queries, per_item)), 2), axis=1
+    )
     wanted = np.take_along_axis(own[about], order, axis=1)
     texts = _said(wanted, named, words, common, ask)
     likely = np.empty((queries, items), np.float32)

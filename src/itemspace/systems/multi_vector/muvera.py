@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,14 @@ from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.claims import Claim
 from itemspace.index.multi_vector import max_similarity
 from itemspace.index.muvera import MuveraConfig, MuveraIndex
-from itemspace.index.token_candidates import token_candidates
+from itemspace.index.token_candidates import Order, token_candidates
 
 REPORTED = FDEConfig(repetitions=20, bits=5, projection=16)
 PLANTED = FDEConfig(repetitions=20, bits=4, projection=None)
 """In worlds blocks are not projected: sets of one vector are then encoded without loss, whatever the repetitions."""
-PER_TOKEN = (5, 10, 20, 50, 100, 200, 500)
+_ARMS: dict[str, Order] = {"per-token": "first", "per-token-sum": "sum"}
+LISTS: dict[Order, tuple[int, ...]] = {"first": (500,), "sum": (20, 100, 500)}
+"""Lengths of per-token lists that are tried. Read as they come, a longer list begins as a shorter one does."""
 SHARE, BEST = 0.9, 10
 
 
@@ -74,15 +78,41 @@ def packaged() -> str | None:
 def check(bench: Bench) -> None:
     """The same tokens for every arm; seeds draw the encodings, and in worlds the sets."""
     if bench.place == "real":
-        data = Dataset.read("cranfield", root=bench.data)
-        items, queries = _real(bench, data)
+        asked = _Asked.of(*_real(bench, Dataset.read("cranfield", root=bench.data)))
+        for seed in bench.seeds:
+            _measure(bench, asked, REPORTED.model_copy(update={"seed": seed}), 200)
+        return
     for seed in bench.seeds:
-        if bench.place == "real":
-            _measure(bench, items, queries, REPORTED.model_copy(update={"seed": seed}), 200)
-            continue
         world = token_sets(8 if bench.quick else 40, randomness=bench.randomness, rng=seed)
         bench.used(world.data, queries=len(world.truth.queries))
-        _measure(bench, world.truth.items, world.truth.queries, PLANTED.model_copy(update={"seed": seed}), 60)
+        asked = _Asked.of(world.truth.items, world.truth.queries)
+        _measure(bench, asked, PLANTED.model_copy(update={"seed": seed}), 60)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What no seed of an encoding changes: the sets, exact scores [q, n], the exact best [q, BEST], and the candidates that
+
+    per-token lists need to hold them.
+    """
+
+    items: Multi
+    queries: Multi
+    exact: np.ndarray
+    best: np.ndarray
+    per_token: Mapping[Order, float]
+
+    @classmethod
+    def of(cls, items: Multi, queries: Multi) -> _Asked:
+        exact = np.concatenate([max_similarity(part, items) for part in queries.chunks(16)])
+        best = np.argsort(-exact, axis=1, kind="stable")[:, :BEST]
+        needed = {
+            order: min(
+                _needed(token_candidates(queries, items, length, order=order), best, len(items)) for length in lengths
+            )
+            for order, lengths in LISTS.items()
+        }
+        return cls(items, queries, exact, best, needed)
 
 
 def _real(bench: Bench, data: Dataset) -> tuple[Multi, Multi]:
@@ -109,22 +139,21 @@ def _real(bench: Bench, data: Dataset) -> tuple[Multi, Multi]:
     return items, queries
 
 
-def _measure(bench: Bench, items: Multi, queries: Multi, config: FDEConfig, candidates: int) -> None:
-    exact = np.concatenate([max_similarity(part, items) for part in queries.chunks(16)])
-    best = np.argsort(-exact, axis=1, kind="stable")[:, :BEST]
+def _measure(bench: Bench, given: _Asked, config: FDEConfig, candidates: int) -> None:
+    items, queries, exact, best = given.items, given.queries, given.exact, given.best
     encoding = FixedDimensionalEncoding(items.space, config)
     began = time.perf_counter()
-    made, asked = (encoding.encode(one, role=role).values for one, role in ((items, "item"), (queries, "query")))
+    made = encoding.encode(items, role="item").values
+    asked = encoding.encode(queries, role="query").values
     bench.spend("system", seconds=time.perf_counter() - began)
     found = asked @ made.T
     one = encoding.length // config.repetitions
     bench.measure("system", correlation=_correlation(found, exact))
     bench.measure("one-repetition", correlation=_correlation(asked[:, :one] @ made[:, :one].T, exact))
     bench.measure("system", candidates=_needed(np.argsort(-found, axis=1, kind="stable"), best, len(items)))
-    for arm, order in (("per-token", "first"), ("per-token-sum", "sum")):
-        tried = [token_candidates(queries, items, length, order=order) for length in PER_TOKEN]  # type: ignore[arg-type]
-        bench.measure(arm, candidates=min(_needed(ranking, best, len(items)) for ranking in tried))
-        bench.spend(arm, trials=len(PER_TOKEN))
+    for arm, order in _ARMS.items():
+        bench.measure(arm, candidates=given.per_token[order])
+        bench.spend(arm, trials=len(LISTS[order]))
     index = MuveraIndex(MuveraConfig(encoding=config, candidates=candidates)).build([items])
     hits = index.search(queries, BEST)
     shared = (hits.rows[:, :, None] == best[:, None, :]).any(1).mean()

@@ -33,7 +33,7 @@ from itemspace.index.gaussian import GaussianIndex, divergence, expand_items, ex
 
 ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=30)
 QUICK = ENCODER.model_copy(update={"dimension": 8, "options": {"dimension": 48}, "hidden": 64, "epochs": 10})
-GRAPH = {"plan": "graph", "ef": 200, "calibrate": False, "lists": "never"}
+GRAPH = {"plan": "graph", "m": 32, "ef_construction": 256, "ef": 256, "calibrate": False, "lists": "never"}
 LISTED = 64
 """Items per query that the scorer grades: the best half, and others at random."""
 JUDGED, SHARPNESS = 6.0, 20.0
