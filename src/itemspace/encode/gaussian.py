@@ -35,6 +35,7 @@ class GaussianEncoderConfig(Config):
     hidden: int = Field(256, ge=1, description="width of the layer between the base's vector and the outputs")
     dropout: float = Field(0.1, ge=0, lt=1, description="while training")
     temperature: float = Field(1.0, gt=0, description="the scorer's scores are divided by it before their softmax")
+    scale: float = Field(0.5, ge=0, description="training begins with scores times (2 x dimension) to minus this power")
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(64, ge=1, description="queries per step")
     learning_rate: float = Field(2e-3, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Head(nn.Module):
         self.skip = nn.Linear(size, 2 * config.dimension)
         self.out = nn.Linear(config.hidden, 2 * config.dimension)
         self.drop = nn.Dropout(config.dropout)
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_scale = nn.Parameter(torch.tensor(-config.scale * math.log(2 * config.dimension)))
         self.gaussian = config.form == "gaussian"
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,6 +28,7 @@ from itemspace.encode.engagement import Engagement
 from itemspace.encode.gaussian import GaussianEncoder, GaussianEncoderConfig, uncertainty
 from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.claims import Claim
+from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.flat import FlatIndex
 from itemspace.index.gaussian import GaussianIndex, divergence, expand_items, expand_queries, own_constant
 
@@ -38,6 +39,8 @@ LISTED = 64
 """Items per query that the scorer grades: the best half, and others at random."""
 JUDGED, SHARPNESS = 6.0, 20.0
 """What the scorer of real data adds for a judged grade, and what it multiplies the frozen encoder's cosine by."""
+SCALES = (0.0, 0.5, 1.0)
+"""What both forms choose among, each for itself: how sharp scores are when training begins decides where it ends."""
 TRAINED, TESTED = 1_200, 1_000
 
 
@@ -112,9 +115,10 @@ def packaged() -> str | None:
 def check(bench: Bench) -> None:
     """Both forms are trained on the same lists with the same settings; the queries asked were never learned from."""
     tools = Dataset.read("tools-metatool", root=bench.data) if bench.place == "real" else None
+    chosen: dict[str, float] = {}
     for seed in bench.seeds:
         if tools is not None:
-            _real(bench, tools, seed)
+            _real(bench, tools, chosen, seed)
             continue
         size = (120, 500) if bench.quick else (500, 1_800)
         world = vague(*size, concepts=24 if bench.quick else 40, randomness=bench.randomness, rng=seed)
@@ -123,7 +127,7 @@ def check(bench: Bench) -> None:
         truth: VagueTruth = world.truth
         scores = truth.likely[order[:cut]]
         config = QUICK if bench.quick else ENCODER
-        _measure(bench, world.data, task.take(order[:cut]), task.take(order[cut:]), scores, config, seed)
+        _measure(bench, world.data, task.take(order[:cut]), task.take(order[cut:]), scores, config, chosen, seed)
 
 
 def _tasks(data: Dataset, seed: int) -> tuple[Task, np.ndarray]:
@@ -134,7 +138,7 @@ def _tasks(data: Dataset, seed: int) -> tuple[Task, np.ndarray]:
     return task, derive(seed, "split").permutation(len(task))
 
 
-def _real(bench: Bench, tools: Dataset, seed: int) -> None:
+def _real(bench: Bench, tools: Dataset, chosen: dict[str, float], seed: int) -> None:
     train, test = split_queries(tools, 0.5, seed)
     train, test = train.take(np.arange(TRAINED)), test.take(np.arange(TESTED))
     folder = packaged()
@@ -148,29 +152,58 @@ def _real(bench: Bench, tools: Dataset, seed: int) -> None:
         f"{len(tools.catalog)} tools. The frozen encoder is {'all-MiniLM-L6-v2' if folder else 'LSA'}; the scorer that is "
         "distilled is its cosine, raised for the judged tool, where the published one is a cross-encoder."
     )
-    _measure(bench, tools, train, test, scores, config, seed)
+    _measure(bench, tools, train, test, scores, config, chosen, seed)
 
 
 def _measure(
-    bench: Bench, data: Dataset, train: Task, test: Task, scores: np.ndarray, config: GaussianEncoderConfig, seed: int
+    bench: Bench,
+    data: Dataset,
+    train: Task,
+    test: Task,
+    scores: np.ndarray,
+    config: GaussianEncoderConfig,
+    chosen: dict[str, float],
+    seed: int,
 ) -> None:
+    """chosen: the scale of each arm, found with the first seed's training queries."""
     bench.used(data, queries=len(test), learned=len(train))
-    items = listed(scores, seed)
-    graded, texts = np.take_along_axis(scores, items, 1), tuple(train.requests.text or ())
     ndcg = {}
     for arm, form in (("system", "gaussian"), ("vector", "vector")):
         began = time.perf_counter()
-        encoder = GaussianEncoder(config.model_copy(update={"form": form}))
-        encoder.learn(data.catalog, texts, items, graded, rng=seed)
-        bench.spend(arm, seconds=time.perf_counter() - began, epochs=config.epochs, trials=1)
-        index = GaussianIndex() if form == "gaussian" else FlatIndex()
-        made = (encoder >> index).build(data.catalog, rng=seed)
+        mine = config.model_copy(update={"form": form})
+        if arm not in chosen and not bench.quick:
+            chosen[arm] = _scale(data, train, scores, mine, seed)
+            bench.spend(arm, trials=len(SCALES))
+            bench.note(f"{arm} begins at scale {chosen[arm]:g} of {SCALES}, chosen on training queries of seed {seed}.")
+        mine = mine.model_copy(update={"scale": chosen.get(arm, mine.scale)})
+        made = _trained(data, train, scores, mine, seed)
+        bench.spend(arm, seconds=time.perf_counter() - began, epochs=config.epochs)
         found = bench.evaluate(arm, made, test, ("ndcg@10", "mrr@10"), k=100)
         ndcg[arm] = found["ndcg@10"]
         if form == "gaussian":
-            per_query = found.values["ndcg@10"].values
-            _of_gaussians(bench, encoder, data, test, per_query, seed)
+            assert isinstance(made.encoder, GaussianEncoder)
+            _of_gaussians(bench, made.encoder, data, test, found.values["ndcg@10"].values, seed)
     bench.record("system", {"ndcg@10-less-vector": ndcg["system"] - ndcg["vector"]})
+
+
+def _trained(data: Dataset, train: Task, scores: np.ndarray, config: GaussianEncoderConfig, seed: int) -> Encoded:
+    items, texts = listed(scores, seed), tuple(train.requests.text or ())
+    encoder = GaussianEncoder(config)
+    encoder.learn(data.catalog, texts, items, np.take_along_axis(scores, items, 1), rng=seed)
+    index = GaussianIndex() if config.form == "gaussian" else FlatIndex()
+    return (encoder >> index).build(data.catalog, rng=seed)
+
+
+def _scale(data: Dataset, train: Task, scores: np.ndarray, config: GaussianEncoderConfig, seed: int) -> float:
+    """The scale that does best on a fifth of the training queries, learned from the others."""
+    order = derive(seed, "scale").permutation(len(train))
+    cut = len(order) // 5
+    held, rest = train.take(order[:cut]), train.take(order[cut:])
+    values = []
+    for scale in SCALES:
+        made = _trained(data, rest, scores[order[cut:]], config.model_copy(update={"scale": scale}), seed)
+        values.append(evaluate(made, held, ["ndcg@10"])["ndcg@10"])
+    return SCALES[int(np.argmax(values))]
 
 
 def _of_gaussians(
