@@ -13,14 +13,14 @@ from itemspace.core.asking import check_k
 from itemspace.core.config import Config
 from itemspace.core.errors import ContractError
 from itemspace.core.hits import Hits
-from itemspace.core.ragged import Ragged
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.topk import merge_top_k, top_k
 from itemspace.core.vectors import Multi, VectorSpace
 from itemspace.index.guard import Guarded
 from itemspace.index.persist import read_header, space_from, write_header
-from itemspace.index.rows import Allowed, RowMap, check_rows
+from itemspace.index.rows import Allowed
+from itemspace.index.token_table import TokenTable, check_multi
 
 
 class MaxSimConfig(Config):
@@ -39,8 +39,14 @@ class MaxSimIndex(Guarded):
     accepts: ClassVar[tuple[type, ...]] = (Multi,)
     exact: ClassVar[bool] = True
 
-    _values: Multi | None = None
-    _rows: RowMap
+    _table: TokenTable | None = None
+
+    @classmethod
+    def over(cls, table: TokenTable) -> Self:
+        """An index over a table that another one keeps: what it answers follows the table's changes."""
+        index = cls()
+        index._table = table
+        return index
 
     def build(
         self,
@@ -50,80 +56,60 @@ class MaxSimIndex(Guarded):
         ties: np.ndarray | None = None,
         rng: RNG = 0,
     ) -> Self:
-        parts = list(chunks)
-        if not parts:
-            raise ContractError("nothing to index: no chunk of vectors was given.")
-        for part in parts:
-            _check(part, parts[0].space)
-        total = sum(len(part) for part in parts)
-        numbers = np.arange(total, dtype=np.int32) if rows is None else np.concatenate(list(rows))
-        self._values, self._rows = _concat(parts), RowMap.empty()
-        self._rows.append(check_rows(numbers, total), ties)
+        self._table = TokenTable.build(chunks, rows, ties)
         return self
 
     def search(self, queries: Any, k: int, within: Selection | None = None) -> Hits:
         check_k(k)
-        values = self._built()
-        _check(queries, values.space)
-        allowed = Allowed.of(self._rows, within, len(queries))
+        table = self._built()
+        check_multi(queries, table.space)
+        allowed = Allowed.of(table.rows, within, len(queries))
         rows = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
-        slots = np.arange(self._rows.slots) if allowed.slots is None else allowed.slots.astype(np.int64)
+        slots = np.arange(table.rows.slots) if allowed.slots is None else allowed.slots.astype(np.int64)
         words = max(1, int(queries.offsets[-1]) // max(1, len(queries)))
-        step = max(1, self.config.block // max(1, words * max(1, len(values.values))))
+        step = max(1, self.config.block // max(1, words * max(1, int(table.offsets[-1]))))
         for start in range(0, len(queries), step):  # batches of queries, as many as the block has room for
             some = np.arange(start, min(start + step, len(queries)))
             rows[some], scores[some] = self._search(queries.take(some), k, slots, allowed.take(some))
         return Hits(rows, scores, total=allowed.counts)
 
     def _search(self, queries: Multi, k: int, slots: np.ndarray, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
-        values = self._built()
-        items = Ragged(np.arange(len(values.values)), values.offsets)
-        sizes = items.lengths[slots]
+        table = self._built()
+        sizes = table.lengths[slots]
         room = max(1, self.config.block // max(1, len(queries.values)))
         block = (np.cumsum(sizes) - sizes) // room  # items of one block have about `room` vectors together
         parts = []
         for begin, end in _runs(block):
-            chosen = items.take(slots[begin:end])
-            found = max_similarity(queries, Multi(values.values[chosen.values], chosen.offsets, values.space))
+            found = max_similarity(queries, table.take(slots[begin:end]))
             _mask(found, allowed, begin, end)
-            ties = self._rows.ties[slots[begin:end]]
+            ties = table.rows.ties[slots[begin:end]]
             column, score = top_k(found, k, ties)
             parts.append((np.where(column >= 0, column + begin, -1), score))
         if not parts:
             return np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
-        column, score = merge_top_k(parts, k, self._rows.ties[slots])
-        return np.where(column >= 0, self._rows.rows[slots[np.maximum(column, 0)]], -1).astype(np.int32), score
+        column, score = merge_top_k(parts, k, table.rows.ties[slots])
+        return np.where(column >= 0, table.rows.rows[slots[np.maximum(column, 0)]], -1).astype(np.int32), score
 
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
-        values = self._built()
-        _check(vectors, values.space)
-        rows = check_rows(rows, len(vectors))
-        self._rows.append(rows, ties)
-        self._values = _concat([values, vectors])
+        self._built().put(vectors, rows, ties)
 
     def remove(self, rows: np.ndarray) -> None:
-        self._rows.drop(rows)
+        self._built().rows.drop(rows)
 
     def compact(self) -> None:
-        live = np.flatnonzero(self._rows.rows >= 0)
-        self._values = self._built().take(live)
-        self._rows = RowMap(self._rows.rows[live], self._rows.ties[live])
+        self._table = self._built().compacted()
 
     def save(self, folder: Path) -> None:
-        values = self._built()
-        np.save(folder / "values.npy", values.values)
-        np.save(folder / "offsets.npy", values.offsets)
-        self._rows.save(folder)
-        write_header(folder, "maxsim", 1, space=values.space.to_json(), config=self.config.model_dump())
+        table = self._built()
+        table.save(Path(folder))
+        write_header(folder, "maxsim", 1, space=table.space.to_json(), config=self.config.model_dump())
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         header = read_header(folder, "maxsim", 1)
         index = cls(**header["config"])
-        values = np.load(folder / "values.npy", mmap_mode="r")
-        index._values = Multi(values, np.load(folder / "offsets.npy"), space_from(header))
-        index._rows = RowMap.open(folder)
+        index._table = TokenTable.open(Path(folder), space_from(header))
         return index
 
     @property
@@ -132,12 +118,12 @@ class MaxSimIndex(Guarded):
         return self._built().space
 
     def __len__(self) -> int:
-        return 0 if self._values is None else self._rows.live
+        return 0 if self._table is None else len(self._table)
 
-    def _built(self) -> Multi:
-        if self._values is None:
+    def _built(self) -> TokenTable:
+        if self._table is None:
             raise ContractError("MaxSimIndex is empty: call build first.")
-        return self._values
+        return self._table
 
 
 def max_similarity(queries: Multi, items: Multi) -> np.ndarray:
@@ -180,17 +166,3 @@ def _runs(labels: np.ndarray) -> list[tuple[int, int]]:
     """The (start, end) of every run of equal labels."""
     edges = np.concatenate(([0], np.flatnonzero(np.diff(labels)) + 1, [len(labels)]))
     return [(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if b > a]
-
-
-def _check(vectors: Any, space: VectorSpace) -> None:
-    if not isinstance(vectors, Multi):
-        raise ContractError(f"MaxSimIndex holds Multi vectors, not {type(vectors).__name__}.")
-    space.check(vectors.space)
-    if vectors.space.metric == "euclidean" or (vectors.space.metric == "cosine" and not vectors.space.normalized):
-        raise ContractError("MaxSimIndex compares by product: normalize the vectors, or use the metric dot.")
-
-
-def _concat(parts: list[Multi]) -> Multi:
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    return Multi(np.concatenate([part.values for part in parts]), offsets, parts[0].space)
