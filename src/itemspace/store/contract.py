@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.config import Component, Config
+from itemspace.core.files import remove_tree
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -106,6 +107,15 @@ class Store(Component, ABC):
             ArtifactError: missing or damaged.
             FormatVersionError: a newer itemspace wrote it.
         """
+
+    @classmethod
+    def delete(cls, path: str | Path) -> None:
+        """Delete the store at `path` and everything it keeps anywhere. What is already gone is fine.
+
+        Raises:
+            ArtifactError: its database does not answer; nothing is deleted then.
+        """
+        remove_tree(Path(path))
 
     @abstractmethod
     def close(self) -> None:
@@ -287,6 +297,10 @@ class Store(Component, ABC):
         Raises:
             DataError: no such tag, or a version no longer kept.
         """
+
+    @abstractmethod
+    def versions(self) -> dict[int, float]:
+        """The versions that `restore` can bring back -> when they were acknowledged (Unix seconds)."""
 
     @property
     @abstractmethod

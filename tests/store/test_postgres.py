@@ -1,0 +1,15 @@
+import pytest
+
+from itemspace.testing.store import StoreContract
+
+pytest.importorskip("psycopg")
+from itemspace.store.postgres import PostgresStore
+
+
+@pytest.fixture(autouse=True)
+def named(postgres, monkeypatch):
+    monkeypatch.setenv("ITEMSPACE_POSTGRES", postgres)
+
+
+class TestPostgresStore(StoreContract):
+    store_class = PostgresStore
