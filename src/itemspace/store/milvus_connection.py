@@ -78,6 +78,7 @@ class MilvusConnection:
         self._client: Any = None
         self._port = 0
         self._hosting = False
+        self._loaded: set[str] = set()
         self._guard = threading.RLock()
 
     @property
@@ -144,6 +145,15 @@ class MilvusConnection:
         with self.answering():
             return getattr(client, method)(*given, **named)
 
+    def loaded(self, collection: str) -> str:
+        """The collection, ready to be read: a server that has just started has loaded none."""
+        client = self.client()
+        if collection not in self._loaded:
+            with self.answering():
+                client.load_collection(collection)
+            self._loaded.add(collection)
+        return collection
+
     def sync(self) -> None:
         """Have the disk hold what an embedded server has written ahead; a server elsewhere sees to that itself."""
         if self.embedded:
@@ -157,6 +167,7 @@ class MilvusConnection:
 
     def _forget(self) -> None:
         client, self._client = self._client, None
+        self._loaded.clear()
         if client is not None:
             with contextlib.suppress(Exception):  # the connection is gone either way
                 client.close()

@@ -87,12 +87,10 @@ class MilvusEntries(Entries):
             schema.add_field("body", DataType.VARCHAR, max_length=65_535)
             # A collection of Milvus has a vector; this one is never searched.
             schema.add_field("pad", DataType.FLOAT_VECTOR, dim=2)
+            client.create_collection(self.collection(log), schema=schema, consistency_level="Strong")
             index = client.prepare_index_params()
             index.add_index(field_name="pad", index_type="FLAT", metric_type="L2")
-            client.create_collection(
-                self.collection(log), schema=schema, index_params=index, consistency_level="Strong"
-            )
-            client.load_collection(self.collection(log))
+            client.create_index(self.collection(log), index, sync=False)  # loading waits for it
 
     def drop(self) -> None:
         for name in self.connection.call("list_collections"):
@@ -113,7 +111,7 @@ class MilvusEntries(Entries):
 
     def _query(self, log: str, condition: str, fields: list[str]) -> list[dict[str, Any]]:
         """Every row that meets a condition (whole numbers, and keys of ours), a page at a time where there are many."""
-        name = self.collection(log)
+        name = self.connection.loaded(self.collection(log))
         found = self.connection.call("query", name, filter=condition, output_fields=fields, limit=_PAGE)
         if len(found) < _PAGE:
             return list(found)
@@ -151,7 +149,9 @@ class MilvusEntries(Entries):
         self._sound = False
         state = self.latest()
         for log in self._logs(state):
-            self.connection.call("delete", self.collection(log), filter=f"version > {state.version}")
+            self.connection.call(
+                "delete", self.connection.loaded(self.collection(log)), filter=f"version > {state.version}"
+            )
         self._sound = True
 
     @staticmethod
@@ -330,7 +330,7 @@ class MilvusEntries(Entries):
         gone = [cut for cut in state.cuts if cut[0] <= kept[0]]
         for version_, count in gone:
             told = f"item >= {count} and version < {version_}"
-            self.connection.call("delete", self.collection("events"), filter=told)
+            self.connection.call("delete", self.connection.loaded(self.collection("events")), filter=told)
         named = {f"{key}.0.{v:x}" for one in kept for key, v in self.at(one).meta.items()}
         values = self._query("meta", "version >= 0", ["entry"])
         self._delete("meta", (one["entry"] for one in values if one["entry"].rpartition(".")[0] not in named))
