@@ -1,6 +1,7 @@
 import pytest
 
 from itemspace.testing.store import StoreContract
+from itemspace.testing.store_search import StoreSearchContract
 
 pytest.importorskip("psycopg")
 from itemspace.store.postgres import PostgresStore
@@ -12,4 +13,9 @@ def named(postgres, monkeypatch):
 
 
 class TestPostgresStore(StoreContract):
+    store_class = PostgresStore
+
+
+
+class TestPostgresSearch(StoreSearchContract):
     store_class = PostgresStore

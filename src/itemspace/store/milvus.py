@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
 import pyarrow as pa
 from pydantic import field_validator
 
+from itemspace.core.contracts import Encoder
 from itemspace.core.extras import require
 from itemspace.core.files import FileLock, remove_tree
 from itemspace.store import about, urls
@@ -16,6 +17,10 @@ from itemspace.store.columns import kept_schema
 from itemspace.store.contract import StoreConfig
 from itemspace.store.milvus_connection import MilvusConnection
 from itemspace.store.versioned_states import VersionedStore
+
+if TYPE_CHECKING:
+    from itemspace.store.milvus_entries import MilvusEntries
+    from itemspace.store.milvus_search import MilvusVectors
 
 KIND, FORMAT = "store.milvus", 1
 
@@ -25,6 +30,8 @@ class MilvusConfig(StoreConfig):
 
     url: str | None = None
     """None for an embedded engine in the store's folder; else the address of a server, or `env:NAME` that holds it."""
+    index: str = "HNSW"
+    """Where Milvus searches: its index of vectors, "HNSW", "IVF_FLAT", or "FLAT" for exhaustive search."""
     token: str | None = None
     """`env:NAME`, where the server asks for a token or "user:password"."""
 
@@ -102,6 +109,14 @@ class MilvusStore(VersionedStore):
         connection = MilvusConnection(self.location, self.config.url, self.config.token, what)
         lock = FileLock(self.location / "LOCK", what=what)
         self._entries = MilvusEntries(connection, namespace, schema, lock, fsync=self.config.fsync)
+
+    def searching(self, encoder: Encoder, name: str) -> MilvusVectors:
+        from itemspace.store.milvus_search import MilvusVectors
+
+        self._kept(self._now(), name)
+        lock = FileLock(self.location / "SEARCH", what=f"the search of {self.location}")
+        entries = cast("MilvusEntries", self._entries)
+        return MilvusVectors(self, entries, encoder, name, lock=lock, index=self.config.index)
 
     @classmethod
     def delete(cls, path: str | Path) -> None:

@@ -154,6 +154,23 @@ class MilvusConnection:
             self._loaded.add(collection)
         return collection
 
+    def query(self, collection: str, condition: str, fields: list[str], *, page: int) -> list[dict[str, Any]]:
+        """Every row that meets a condition, a page at a time where there are many."""
+        name = self.loaded(collection)
+        found = self.call("query", name, filter=condition, output_fields=fields, limit=page)
+        if len(found) < page:
+            return list(found)
+        rows: list[dict[str, Any]] = []
+        client = self.client()
+        with self.answering():
+            pages = client.query_iterator(name, batch_size=page, filter=condition, output_fields=fields)
+            try:
+                while batch := pages.next():
+                    rows += batch
+            finally:
+                pages.close()
+        return rows
+
     def sync(self) -> None:
         """Have the disk hold what an embedded server has written ahead; a server elsewhere sees to that itself."""
         if self.embedded:

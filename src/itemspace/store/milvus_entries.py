@@ -75,6 +75,10 @@ class MilvusEntries(Entries):
         self._insert("commits", [self._commit_row(State())])
 
     def _create(self, log: str) -> None:
+        self.create_record(self.collection(log))
+
+    def create_record(self, name: str) -> None:
+        """A collection of rows that are found by their numbers."""
         from pymilvus import DataType
 
         client = self.connection.client()
@@ -87,10 +91,10 @@ class MilvusEntries(Entries):
             schema.add_field("body", DataType.VARCHAR, max_length=65_535)
             # A collection of Milvus has a vector; this one is never searched.
             schema.add_field("pad", DataType.FLOAT_VECTOR, dim=2)
-            client.create_collection(self.collection(log), schema=schema, consistency_level="Strong")
+            client.create_collection(name, schema=schema, consistency_level="Strong")
             index = client.prepare_index_params()
             index.add_index(field_name="pad", index_type="FLAT", metric_type="L2")
-            client.create_index(self.collection(log), index, sync=False)  # loading waits for it
+            client.create_index(name, index, sync=False)  # loading waits for it
 
     def drop(self) -> None:
         for name in self.connection.call("list_collections"):
@@ -110,21 +114,7 @@ class MilvusEntries(Entries):
             self.connection.call("insert", self.collection(log), batch)
 
     def _query(self, log: str, condition: str, fields: list[str]) -> list[dict[str, Any]]:
-        """Every row that meets a condition (whole numbers, and keys of ours), a page at a time where there are many."""
-        name = self.connection.loaded(self.collection(log))
-        found = self.connection.call("query", name, filter=condition, output_fields=fields, limit=_PAGE)
-        if len(found) < _PAGE:
-            return list(found)
-        rows: list[dict[str, Any]] = []
-        client = self.connection.client()
-        with self.connection.answering():
-            pages = client.query_iterator(name, batch_size=_PAGE, filter=condition, output_fields=fields)
-            try:
-                while page := pages.next():
-                    rows += page
-            finally:
-                pages.close()
-        return rows
+        return self.connection.query(self.collection(log), condition, fields, page=_PAGE)
 
     # -- the writer's place ----------------------------------------------------------------------------------------------
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
 import pyarrow as pa
 from pydantic import field_validator
 
+from itemspace.core.contracts import Encoder
 from itemspace.core.files import remove_tree
 from itemspace.store import about, urls
 from itemspace.store.columns import kept_schema
 from itemspace.store.contract import StoreConfig
 from itemspace.store.postgres_connections import Connections, driver
 from itemspace.store.versioned_states import VersionedStore
+
+if TYPE_CHECKING:
+    from itemspace.store.postgres_entries import PostgresEntries
+    from itemspace.store.postgres_search import PostgresText, PostgresVectors
 
 KIND, FORMAT = "store.postgres", 1
 
@@ -87,6 +92,26 @@ class PostgresStore(VersionedStore):
         what = str(self.location)
         connections = Connections(self.config.url, lock=namespace, what=what, fsync=self.config.fsync)
         self._entries = PostgresEntries(connections, namespace, schema)
+
+    def searching(self, encoder: Encoder, name: str) -> PostgresVectors:
+        from itemspace.store.postgres_search import PostgresVectors
+
+        self._kept(self._now(), name)
+        made = PostgresVectors(cast("PostgresEntries", self._entries), encoder, name)
+        made.prepare()
+        return made
+
+    def words(self, columns: list[str], *, language: str = "simple") -> PostgresText:
+        """The database's full text as a retriever over columns of text; `language` is one of its configurations.
+
+        Raises:
+            RequestError: a column is none of text.
+        """
+        from itemspace.store.postgres_search import PostgresText
+
+        made = PostgresText(cast("PostgresEntries", self._entries), columns, language)
+        made.prepare()
+        return made
 
     @classmethod
     def delete(cls, path: str | Path) -> None:

