@@ -85,8 +85,8 @@ class MilvusEntries(Entries):
         with self.connection.answering():
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
             schema.add_field("entry", DataType.VARCHAR, is_primary=True, max_length=200)
-            for name in ("item", "version", "put", "part", "size"):
-                schema.add_field(name, DataType.INT64)
+            for field in ("item", "version", "put", "part", "size"):
+                schema.add_field(field, DataType.INT64)
             schema.add_field("live", DataType.BOOL)
             schema.add_field("body", DataType.VARCHAR, max_length=65_535)
             # A collection of Milvus has a vector; this one is never searched.
