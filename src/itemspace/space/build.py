@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,7 +273,8 @@ class Build:
             used.add(json.loads(manifest.read_text()).get("store"))
         for store in (self.path / "stores").iterdir():
             if store.name not in used:
-                discard(store)
+                with suppress(ArtifactError):  # its database does not answer: the next build tries again
+                    discard(store)
 
 
 def place_store(path: Path, stage: Path) -> str:

@@ -261,7 +261,7 @@ def _questions(space: Space) -> dict[str, Callable[[Space], Any]]:
             found["filtered searches"] = lambda asked: asked.search(texts, k=10, where=where)
     if live.recommender is not None and len(live.histories):
         users = np.sort(draw.choice(len(live.histories), min(SAMPLE, len(live.histories)), replace=False))
-        names = live.histories.users.decode(users)
+        names = [str(name) for name in live.histories.users.decode(users)]
         found["recommendations"] = lambda asked: asked.recommend(user=names, k=10)
     return found
 

@@ -91,7 +91,7 @@ class MilvusStore(VersionedStore):
         said = about.read(folder)
         schema, id_column = about.columns(folder, said, KIND, FORMAT)
         place = {"url": said.get("url"), "token": said.get("token")}
-        opened = cls(folder, cls.config_class()(**{**(config.model_dump() if config else {}), **place}))
+        opened = cls(folder, MilvusConfig(**{**(config.model_dump() if config else {}), **place}))
         opened._attach(schema, id_column, str(said.get("namespace")))
         try:
             opened._now()

@@ -40,13 +40,12 @@ class _Hosted:
             if folder in self.running:
                 self.running[folder][3] += 1
                 return f"http://127.0.0.1:{self.running[folder][2]}"
-            require("milvus_lite", extra="milvus", needed_for="An embedded Milvus store")
-            from milvus_lite.adapter.grpc.server import start_server_in_thread
-            from milvus_lite.exceptions import DataDirLockedError
-
+            what = "An embedded Milvus store"
+            engine = require("milvus_lite.adapter.grpc.server", extra="milvus", needed_for=what)
+            locked = require("milvus_lite.exceptions", extra="milvus", needed_for=what).DataDirLockedError
             try:
-                server, database, port = start_server_in_thread(str(folder / FILE))
-            except DataDirLockedError:
+                server, database, port = engine.start_server_in_thread(str(folder / FILE))
+            except locked:
                 return None
             self.running[folder] = [server, database, port, 1]
             write_json_atomic(folder / SERVER, {"port": port, "process": os.getpid()})

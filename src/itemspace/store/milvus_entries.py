@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError, DataError
+from itemspace.core.extras import require
 from itemspace.core.files import FileLock
 from itemspace.store.contract import EVENT_SCHEMA
 from itemspace.store.entries import ITEMS, VECTORS, Entries, State
@@ -79,18 +80,18 @@ class MilvusEntries(Entries):
 
     def create_record(self, name: str) -> None:
         """A collection of rows that are found by their numbers."""
-        from pymilvus import DataType
+        kinds = require("pymilvus", extra="milvus", needed_for="A store in Milvus").DataType
 
         client = self.connection.client()
         with self.connection.answering():
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-            schema.add_field("entry", DataType.VARCHAR, is_primary=True, max_length=200)
+            schema.add_field("entry", kinds.VARCHAR, is_primary=True, max_length=200)
             for field in ("item", "version", "put", "part", "size"):
-                schema.add_field(field, DataType.INT64)
-            schema.add_field("live", DataType.BOOL)
-            schema.add_field("body", DataType.VARCHAR, max_length=65_535)
+                schema.add_field(field, kinds.INT64)
+            schema.add_field("live", kinds.BOOL)
+            schema.add_field("body", kinds.VARCHAR, max_length=65_535)
             # A collection of Milvus has a vector; this one is never searched.
-            schema.add_field("pad", DataType.FLOAT_VECTOR, dim=2)
+            schema.add_field("pad", kinds.FLOAT_VECTOR, dim=2)
             client.create_collection(name, schema=schema, consistency_level="Strong")
             index = client.prepare_index_params()
             index.add_index(field_name="pad", index_type="FLAT", metric_type="L2")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itemspace.core.contracts import Encoder
+from itemspace.core.extras import require
 from itemspace.core.files import FileLock
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
@@ -78,19 +79,19 @@ class MilvusVectors(VectorSearch):
         return _Waiting(self._lock)
 
     def _create(self) -> None:
-        from pymilvus import DataType
+        kinds = require("pymilvus", extra="milvus", needed_for="A store in Milvus").DataType
 
         entries = self.entries
         _, d = entries.latest().vectors[self.name]
         client = entries.connection.client()
         with entries.connection.answering():
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-            schema.add_field("item", DataType.INT64, is_primary=True)
-            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=d)
+            schema.add_field("item", kinds.INT64, is_primary=True)
+            schema.add_field("vector", kinds.FLOAT_VECTOR, dim=d)
             for column, field in self.fields.items():
                 kind = field_type(self.store.items_schema.field(column).type)
                 more = {"max_length": 65_535} if kind == "VARCHAR" else {}
-                schema.add_field(field, getattr(DataType, str(kind)), nullable=True, **more)
+                schema.add_field(field, getattr(kinds, str(kind)), nullable=True, **more)
             client.create_collection(self.collection, schema=schema, consistency_level="Strong")
             params = client.prepare_index_params()
             options = {"HNSW": {"M": 16, "efConstruction": 128}, "IVF_FLAT": {"nlist": 128}}.get(self.index, {})

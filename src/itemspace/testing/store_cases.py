@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,7 +90,7 @@ class Mirror:
         self.version = changes.version
 
 
-def operations_for_simple() -> Iterator[Callable[[Any], int]]:
+def operations_for_simple() -> Any:
     """Writes of every kind, each a call on a store that returns its version."""
     for i in range(2):
         yield lambda s, i=i: s.put_items(rows(i), some_items([i]), vectors={"v": np.ones((1, 2), np.float32)})
