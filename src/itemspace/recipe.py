@@ -19,6 +19,11 @@ neighbors = 200
 [rerank]                              # off unless named: a scorer learned from --impressions
 name = "lambdamart"
 depth = 50                            # of search's first hits
+
+[store]
+name = "postgres"                     # where the record is kept; default: embedded LanceDB
+url = "env:SHOP_DATABASE"             # the variable that holds the address: no password is kept in a Space's files
+search = true                         # dense search by the database itself instead of the Space's own index
 ```
 """
 

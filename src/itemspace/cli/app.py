@@ -17,6 +17,7 @@ from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
 from itemspace.cli.serve import serve
+from itemspace.cli.store import store_app
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -70,6 +71,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(systems_app, name="systems")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(store_app, name="store")
 
 for verb in (
     demo,

@@ -94,7 +94,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "s3rec": "itemspace.data.readers.s3rec:S3RecReader",
         "tables": "itemspace.data.readers.tables:TablesReader",
     },
-    "stores": {"lancedb": "itemspace.store.lance:LanceStore"},
+    "stores": {
+        "lancedb": "itemspace.store.lance:LanceStore",
+        "postgres": "itemspace.store.postgres:PostgresStore",
+        "milvus": "itemspace.store.milvus:MilvusStore",
+    },
 }
 """Short names of our own parts by group; an entry point in group `itemspace.<group>` adds to them."""
 

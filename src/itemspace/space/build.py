@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from itemspace.space.given import save_given
 from itemspace.space.histories import Histories
 from itemspace.space.layout import BESIDE, FORMAT, TYPE, Stages, adopt
 from itemspace.space.suggesting import Suggesting
+from itemspace.store.opening import discard
 
 CHUNK = 50_000
 EVENTS = 200_000
@@ -85,6 +86,7 @@ class Build:
 
     def run(self, artifact: Artifact) -> None:
         """Build, or go on with a killed build of the same data and recipe. The caller holds the place (`claimed`)."""
+        tidy_stages(self.path / "stages")
         stages = Stages(self.path / "stages" / self.key, self.say)
         manifest: dict[str, Any] = {
             "recipe": self.recipe.to_toml_dict(),
@@ -95,7 +97,7 @@ class Build:
             "parts": [],
         }
         folders = self._stages(stages, manifest)
-        name = self._place_store(folders.pop("store"))
+        name = place_store(self.path, folders.pop("store"))
         manifest |= {"store": name, "store_kind": self.recipe.store.name, "store_version": self._version(name)}
         with artifact.write(manifest=json.loads(json.dumps(manifest, default=str))) as folder:
             for part, source in folders.items():
@@ -259,16 +261,6 @@ class Build:
         retrievers = self._retrievers(folders)
         (to / "fusion.json").write_text(json.dumps(tune(self.data, retrievers, self.recipe), indent=1))
 
-    def _place_store(self, stage: Path) -> str:
-        """Move the finished store to a name no generation uses yet."""
-        home = self.path / "stores"
-        home.mkdir(exist_ok=True)
-        number = 1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0)
-        name = f"{number:06d}"
-        (stage / "store").rename(home / name)
-        shutil.rmtree(stage)
-        return name
-
     def _version(self, name: str) -> int:
         with find("stores", self.recipe.store.name).open(self.path / "stores" / name) as store:
             return int(store.version)
@@ -281,7 +273,25 @@ class Build:
             used.add(json.loads(manifest.read_text()).get("store"))
         for store in (self.path / "stores").iterdir():
             if store.name not in used:
-                shutil.rmtree(store, ignore_errors=True)
+                with suppress(ArtifactError):  # its database does not answer: the next build tries again
+                    discard(store)
+
+
+def place_store(path: Path, stage: Path) -> str:
+    """Move a stage's finished store to a name in the Space at `path` that no generation uses yet."""
+    home = path / "stores"
+    home.mkdir(exist_ok=True)
+    number = 1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0)
+    name = f"{number:06d}"
+    (stage / "store").rename(home / name)
+    shutil.rmtree(stage)
+    return name
+
+
+def tidy_stages(stages: Path) -> None:
+    """Delete the stores that killed builds left half written: a database would keep what only a folder names."""
+    for store in stages.glob("*/.store-*/store"):
+        discard(store)
 
 
 @contextmanager

@@ -129,8 +129,11 @@ class Space(Asking, Showing):
             )
         artifact = Artifact.open(home, type=TYPE, format=FORMAT, derived=DERIVED)
         manifest = artifact.manifest
+        store_class = find("stores", manifest["store_kind"])
+        options = {key: value for key, value in manifest["recipe"]["store"].items() if key != "name"}
+        config = store_class.config_class().parse(options, where=f"{home}: [store]")
         with _readable(home):
-            store: Store = find("stores", manifest["store_kind"]).open(home / "stores" / manifest["store"])
+            store: Store = store_class.open(home / "stores" / manifest["store"], config=config)
         try:
             with _readable(home):
                 return cls(artifact, store, Live.load(artifact, store))
@@ -367,6 +370,22 @@ class Space(Asking, Showing):
     def snapshot(self, tag: str) -> int:
         """Name the present state of items, vectors and events, so that `restore` can bring it back."""
         return self._store.snapshot(tag)
+
+    def drop_snapshot(self, tag: str) -> int:
+        """Let a snapshot go.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        return self._store.drop_snapshot(tag)
+
+    def snapshots(self) -> dict[str, int]:
+        """The snapshots: name -> version."""
+        return self._store.snapshots()
+
+    def versions(self) -> dict[int, float]:
+        """The versions that `restore` can bring back -> when they were written (Unix seconds)."""
+        return self._store.versions()
 
     def restore(self, to: str | int) -> int:
         """Bring back the items, vectors and events of a snapshot (roll back a bad import).

@@ -80,6 +80,7 @@ class Live:
     fusion: dict[str, Any] = field(default_factory=dict)
     retrievers: dict[str, Retriever] = field(default_factory=dict)
     suggesting: Suggesting | None = None
+    engine: Retriever | None = None
     _once: threading.Lock = field(default_factory=threading.Lock)
     _level: bool = False  # whether the indexes hold what the catalogue says: one read from the store is ahead of them
 
@@ -103,6 +104,8 @@ class Live:
             assert fresh is not None
             index = _open_or(folder / "lexical", lambda: made._rebuild_words(fresh), "the word index")
             made.words = (fresh[0], index)
+        if made.encoder is not None and store.config.search:
+            made.engine = store.searching(made.encoder, VECTORS)
         if "recommender" in held:
             made.recommender = parts.open_part(folder / "recommender")
         if "system" in held:
@@ -207,7 +210,7 @@ class Live:
 
     def _compose(self) -> None:
         dense = None if self.encoder is None or self.dense is None else (self.encoder, self.dense)
-        self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion)
+        self.retrievers = parts.compose(self.words, dense, self.recipe, self.fusion, engine=self.engine)
         if self.reranker is not None and self.recipe.rerank is not None:
             self.retrievers["reranked"] = parts.reranked(self.retrievers, self.reranker, self.recipe.rerank.depth)
         if self.system is not None:

@@ -76,13 +76,18 @@ def compose(
     dense: tuple[Encoder, Index] | None,
     recipe: Recipe,
     fusion: Mapping[str, Any],
+    *,
+    engine: Retriever | None = None,
 ) -> dict[str, Retriever]:
-    """The retrievers a Space searches with, by name: "lexical", "dense" and (where both exist) "hybrid"."""
+    """The retrievers a Space searches with, by name: "lexical", "dense" and (where both exist) "hybrid".
+
+    engine: what answers as "dense" instead of the index: the store's database.
+    """
     made: dict[str, Retriever] = {}
     if words is not None:
         made["lexical"] = Encoded(*words)
     if dense is not None:
-        made["dense"] = Encoded(*dense)
+        made["dense"] = Encoded(*dense) if engine is None else engine
     if words is not None and dense is not None:
         made["hybrid"] = fuse(
             made["lexical"],

@@ -17,6 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from itemspace.core.config import Component, Config
+from itemspace.core.contracts import Encoder, Retriever
+from itemspace.core.errors import ContractError
+from itemspace.core.files import remove_tree
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -41,6 +44,8 @@ class StoreConfig(Config):
     """How long a superseded state stays readable for readers at work on it (snapshots stay until dropped)."""
     keep_versions: int = 2000
     """How many superseded states are kept at most, when writes come fast."""
+    search: bool = False
+    """Whether a Space's dense search is asked of the store's database instead of the Space's own index."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,15 @@ class Store(Component, ABC):
             ArtifactError: missing or damaged.
             FormatVersionError: a newer itemspace wrote it.
         """
+
+    @classmethod
+    def delete(cls, path: str | Path) -> None:
+        """Delete the store at `path` and everything it keeps anywhere. What is already gone is fine.
+
+        Raises:
+            ArtifactError: its database does not answer; nothing is deleted then.
+        """
+        remove_tree(Path(path))
 
     @abstractmethod
     def close(self) -> None:
@@ -288,10 +302,24 @@ class Store(Component, ABC):
             DataError: no such tag, or a version no longer kept.
         """
 
+    @abstractmethod
+    def versions(self) -> dict[int, float]:
+        """The versions that `restore` can bring back -> when they were acknowledged (Unix seconds)."""
+
     @property
     @abstractmethod
     def events_reset(self) -> int:
         """The version at which events were last rolled back: a reader of `events(since)` older than it starts over."""
+
+    def searching(self, encoder: Encoder, name: str) -> Retriever:
+        """The store's database as the search engine over the vectors kept under `name`; where it has none, it says so.
+
+        Raises:
+            ContractError: this kind of store does not search by itself.
+        """
+        raise ContractError(
+            f"{type(self).__name__} keeps the record and does not search. Leave `search` out: an index searches then."
+        )
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 
-from itemspace._version import __version__
-from itemspace.core.errors import ArtifactError, FormatVersionError
-from itemspace.core.files import FileLock, fsync_folder, read_json, write_json_atomic
+from itemspace.core.errors import ArtifactError
+from itemspace.core.files import FileLock
+from itemspace.store import about
 from itemspace.store.columns import kept_schema
 from itemspace.store.commits import Commit, CommitLog
 from itemspace.store.contract import Store, StoreConfig
@@ -22,7 +21,7 @@ from itemspace.store.recent import SMALL
 from itemspace.store.tables import Pinned, Tables
 from itemspace.store.upkeep import keep_seconds, prune_log, tidy
 
-FORMAT = 1
+KIND, FORMAT = "store.lance", 1
 ITEMS, EVENTS, VECTORS = "items", "events", "vectors-"
 """Table names; vectors have one table per name, after the prefix."""
 
@@ -31,6 +30,8 @@ class Transactional(Store):
     """The part of `LanceStore` that makes writes atomic; the tables' meaning is the subclass's."""
 
     config: StoreConfig
+    _schema: pa.Schema
+    _id_column: str
 
     def __init__(self, path: Path, config: StoreConfig | None = None) -> None:
         """Use `create` or `open`."""
@@ -51,55 +52,25 @@ class Transactional(Store):
     ) -> Self:
         kept = kept_schema(items_schema, id_column)
         made = cls(Path(path), config)
-        if made.location.exists() and (not made.location.is_dir() or any(made.location.iterdir())):
-            raise ArtifactError(f"{made.location} exists already. Open it, or choose another place.")
+        about.refuse_taken(made.location)
         made.location.mkdir(parents=True, exist_ok=True)
         made._lock.acquire()
         made._log.create()
         made._log.hold()
-        about = {
-            "type": "store.lance",
-            "format": FORMAT,
-            "itemspace": __version__,
-            "id_column": id_column,
-            "items_schema": base64.b64encode(kept.serialize().to_pybytes()).decode(),
-            "columns": {entry.name: str(entry.type) for entry in kept},
-        }
-        # Written last: a folder without it is no store, so a killed `create` leaves none.
-        write_json_atomic(made.location / "store.json", about)
-        fsync_folder(made.location.absolute().parent)
-        made._describe(about)
+        about.write(made.location, about.described(KIND, FORMAT, kept, id_column))
+        made._schema, made._id_column = kept, id_column
         return made
 
     @classmethod
     def open(cls, path: str | Path, *, config: StoreConfig | None = None) -> Self:
         opened = cls(Path(path), config)
-        if not opened.location.exists():
-            raise ArtifactError(f"{opened.location} does not exist.")
-        if not (opened.location / "store.json").exists():
-            raise ArtifactError(f"{opened.location} is not a store: it has no store.json.")
-        opened._describe(read_json(opened.location / "store.json"))
+        said = about.read(opened.location)
+        opened._schema, opened._id_column = about.columns(opened.location, said, KIND, FORMAT)
         # Without loading the engine: a record that has lost a table must not pass for whole until the next write.
         for name in opened._now().tables:
             if not (folder := opened.location / "tables" / f"{name}.lance").is_dir():
                 raise ArtifactError(f"{folder} is damaged: the store has lost its table of {name}.")
         return opened
-
-    def _describe(self, about: Any) -> None:
-        place = self.location / "store.json"
-        if not isinstance(about, dict) or about.get("type") != "store.lance":
-            raise ArtifactError(f"{place} does not describe a store of this kind.")
-        if about["format"] > FORMAT:
-            raise FormatVersionError(
-                f"{self.location} has format {about['format']}, written by itemspace {about.get('itemspace')}. "
-                f"This is itemspace {__version__}, which reads formats up to {FORMAT}. "
-                f'Install a newer one:\n  pip install "itemspace>={about.get("itemspace")}"'
-            )
-        try:
-            self._schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["items_schema"])))
-            self._id_column = str(about["id_column"])
-        except (KeyError, ValueError, pa.ArrowException) as error:
-            raise ArtifactError(f"{place} is damaged: {error}.") from None
 
     def close(self) -> None:
         with self._guard:

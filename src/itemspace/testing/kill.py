@@ -14,13 +14,17 @@ from itemspace.core.config import load_object
 from itemspace.store.contract import Store, StoreConfig
 from itemspace.testing.store_model import SCHEMA, StoreModel, difference, operations, perform
 
-# Upkeep after every few writes, so that kills also fall into it.
-CONFIG = StoreConfig(compact_after=6)
+
+def config_of(store_class: type[Store]) -> StoreConfig:
+    """Upkeep after every few writes, so that kills also fall into it."""
+    made: StoreConfig = store_class.config_class()(compact_after=6)  # type: ignore[assignment, call-arg]
+    return made
 
 
 def write_until_killed(store_class: str, path: str, seed: int, start: int) -> None:
     """In a process of its own: perform the operations of `seed` from number `start` on, printing each acknowledged."""
-    store: Store = load_object(store_class).open(path, config=CONFIG)
+    found: type[Store] = load_object(store_class)
+    store = found.open(path, config=config_of(found))
     store.items()  # so that loading the engine is not what gets killed
     print("ready", flush=True)
     for number, operation in enumerate(islice(operations(seed), start, None), start):
@@ -39,9 +43,9 @@ def survive_kills(store_class: type[Store], path: Path, *, kills: int, seed: int
     Raises:
         AssertionError: something acknowledged is missing, or something half-written is visible.
     """
-    rng = np.random.default_rng(seed)
+    rng, config = np.random.default_rng(seed), config_of(store_class)
     stream, model, done = operations(seed), StoreModel(), 10
-    with store_class.create(path, items_schema=SCHEMA, id_column="sku", config=CONFIG) as store:
+    with store_class.create(path, items_schema=SCHEMA, id_column="sku", config=config) as store:
         for operation in islice(stream, done):
             perform(store, operation)
             model.apply(operation)
@@ -50,7 +54,8 @@ def survive_kills(store_class: type[Store], path: Path, *, kills: int, seed: int
         for operation in islice(stream, acknowledged - done):
             model.apply(operation)
         done = acknowledged
-        with store_class.open(path, config=CONFIG) as store:
+        # A database may still be at work on what the killed process last sent: whoever may write sees the end of that.
+        with store_class.open(path, config=config) as store, store.writing():
             problem = difference(store, model)
             if problem:
                 # Committed, but killed before it could say so: the one operation in progress may be there, whole.

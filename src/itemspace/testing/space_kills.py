@@ -174,7 +174,9 @@ def kill_changes(path: Path, rounds: int, *, seed: int = 0, longest: float = 1.5
 
 def _checked(path: Path, expected: State, pending: dict[str, Any] | None, told: Kills, where: str) -> State:
     try:
-        with Space.open(path) as space:
+        # Whoever may write sees the end of what a database was still doing for the killed process.
+        with Space.open(path) as space, space.writing(wait_s=20):
+            space.refresh()
             found = state_of(space)
             hits = space.search("added thing", k=5, where="price > 0")
             if any(hit.item not in found[0] for hit in hits[0]):
