@@ -35,6 +35,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "bm25": "itemspace.index.bm25:BM25Index",
         "maxsim": "itemspace.index.multi_vector:MaxSimIndex",
         "sparse": "itemspace.index.sparse:SparseIndex",
+        "vamana": "itemspace.index.vamana:VamanaIndex",
+        "recompute": "itemspace.index.recompute:RecomputeIndex",
+        "lsh": "itemspace.index.lsh:LSHIndex",
+        "rp-trees": "itemspace.index.rp_trees:RPTreesIndex",
+        "sketch": "itemspace.index.sketch_index:SketchIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",
