@@ -20,6 +20,7 @@ class TestVamana(IndexContract):
 
     index = VamanaIndex()
     floor = 0.95
+    size = 600
 
 
 class TestVamanaGraph(IndexContract):
@@ -27,6 +28,7 @@ class TestVamanaGraph(IndexContract):
 
     index = VamanaIndex(plan="graph")
     floor = 0.95
+    size = 600
 
 
 class TestVamanaGraphDot(IndexContract):
@@ -34,48 +36,56 @@ class TestVamanaGraphDot(IndexContract):
     metric = "dot"
     tolerance = 1e-4
     floor = 0.95
+    size = 600
 
 
 class TestVamanaGraphEuclidean(IndexContract):
     index = VamanaIndex(plan="graph", passes=1)
     metric = "euclidean"
     floor = 0.95
+    size = 600
 
 
 class TestLSH(IndexContract):
-    index = LSHIndex(plan="graph")
+    index = LSHIndex(plan="graph", ef=400)
     floor = 0.93
+    size = 600
 
 
 class TestLSHDot(IndexContract):
-    index = LSHIndex(plan="graph")
+    index = LSHIndex(plan="graph", ef=400)
     metric = "dot"
     tolerance = 1e-4
     floor = 0.9
+    size = 600
 
 
 class TestLSHEuclidean(IndexContract):
-    index = LSHIndex(plan="graph")
+    index = LSHIndex(plan="graph", ef=400)
     metric = "euclidean"
     floor = 0.93
+    size = 600
 
 
 class TestRPTrees(IndexContract):
-    index = RPTreesIndex(plan="graph")
+    index = RPTreesIndex(plan="graph", ef=400)
     floor = 0.93
+    size = 600
 
 
 class TestRPTreesDot(IndexContract):
-    index = RPTreesIndex(plan="graph")
+    index = RPTreesIndex(plan="graph", ef=400)
     metric = "dot"
     tolerance = 1e-4
-    floor = 0.93
+    floor = 0.9
+    size = 600
 
 
 class TestRPTreesEuclidean(IndexContract):
-    index = RPTreesIndex(plan="graph")
+    index = RPTreesIndex(plan="graph", ef=400)
     metric = "euclidean"
     floor = 0.93
+    size = 600
 
 
 class Remembering(RecomputeIndex):
@@ -90,6 +100,7 @@ class Remembering(RecomputeIndex):
 
 class Recomputed(IndexContract):
     floor = 0.93
+    size = 600
 
     def items(self, n: int, seed: int = 0) -> Dense:
         made = super().items(n, seed)
@@ -99,7 +110,7 @@ class Recomputed(IndexContract):
 
 
 class TestRecompute(Recomputed):
-    index = Remembering()
+    index = Remembering(promote=0.5)
 
 
 class TestRecomputeSingleQueue(Recomputed):
@@ -107,12 +118,12 @@ class TestRecomputeSingleQueue(Recomputed):
 
 
 class TestRecomputeEuclidean(Recomputed):
-    index = Remembering(beam=64)
+    index = Remembering(beam=64, promote=0.5)
     metric = "euclidean"
 
 
 class TestRecomputeDot(Recomputed):
-    index = Remembering(beam=64)
+    index = Remembering(beam=64, promote=0.5)
     metric = "dot"
     tolerance = 1e-4
 

@@ -14,7 +14,7 @@ from itemspace.index.graph import Graph
 from itemspace.index.table import VectorTable
 
 _PENDING = 1024
-"""New slots that every search compares with before they are put into the tables."""
+"""New slots that every search compares with before they are put into the tables, at most; fewer in a small index."""
 _QUERIES = 256
 """Queries answered at once: their candidates and their marks of what was seen stay small."""
 _BLOCK = 8192
@@ -25,7 +25,8 @@ class Buckets(Graph):
 
     `keys` puts every vector into one bucket of each of `tables` tables; `probes` names, for a query, buckets to look into
     and a penalty for each: how far the query is from what would have put it there. A search looks into buckets of all
-    tables in the order of penalties until they hold `ef` candidates, and scores those. Graph in name only: it keeps its
+    tables in the order of penalties until they hold `ef` candidates, and scores those; where all it may look into hold fewer,
+    it compares with everything. Graph in name only: it keeps its
     interface, so that planning, filters and measuring are those of every approximate index.
     """
 
@@ -80,7 +81,7 @@ class Buckets(Graph):
         if not self.trained:
             self.train(self.ready(vectors), max(self._table.rows.slots, len(slots)))
         self._pending = np.concatenate([self._pending, np.asarray(slots, np.int64)])
-        if len(self._pending) > _PENDING:
+        if len(self._pending) > min(_PENDING, len(self) // 32):
             self._settle()
 
     def _settle(self) -> None:
@@ -112,39 +113,52 @@ class Buckets(Graph):
         return slots, far
 
     def candidates(self, queries: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (query [m], slot [m]), each once: what the likeliest buckets hold, at least `ef` where they hold so many."""
+        """Pairs (query [m], slot [m]), each once, sorted by query: what the likeliest buckets hold, at least `ef` different
+
+        slots where there are so many.
+        """
         keys, penalty = self.probes(self.ready(queries))
-        starts, stops = (np.empty(keys.shape, np.int64) for _ in range(2))
+        starts, sizes = (np.empty(keys.shape, np.int64) for _ in range(2))
         for number in range(self.tables):
             starts[:, number] = np.searchsorted(self._keys[number], keys[:, number])
-            stops[:, number] = np.searchsorted(self._keys[number], keys[:, number], side="right")
+            sizes[:, number] = np.searchsorted(self._keys[number], keys[:, number], side="right")
+        sizes -= starts
         flat = (len(queries), -1)
         order = np.argsort(penalty.reshape(flat), axis=1, kind="stable")
-        sizes = np.take_along_axis((stops - starts).reshape(flat), order, 1)
-        # The bucket in which a query has enough is still read; what several tables hold counts as often.
-        read = (np.cumsum(sizes, axis=1) - sizes < ef) & (sizes > 0)
-        query, place = np.nonzero(read)
-        bucket, size = order[query, place], sizes[query, place]
-        number = bucket // keys.shape[2]
-        within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
-        at = np.repeat(starts.reshape(flat)[query, bucket], size) + within
-        found = self._slots[np.repeat(number, size), at].astype(np.int64)
-        group = np.repeat(query, size)
+        buckets = _Buckets(
+            self._slots, order // keys.shape[2], *(np.take_along_axis(one.reshape(flat), order, 1) for one in (starts, sizes))
+        )  # fmt: skip
+        span, going, read = self._table.rows.slots, np.arange(len(queries)), ef
+        pairs = np.zeros(0, np.int64)
+        while len(going):
+            group, found = buckets.read(going, read)
+            new = np.unique(group * span + found)
+            different = np.bincount(new // span, minlength=len(queries))[going]
+            # What several tables hold counts once: more is read for the queries that have too few different ones.
+            dry = buckets.held[going] <= read
+            enough = (different >= ef) | dry
+            pairs = np.concatenate([pairs, new[np.isin(new // span, going[enough])]])
+            pairs = np.concatenate([pairs, self._rest(going[dry & (different < ef)])])
+            going, read = going[~enough], 2 * read
         if len(self._pending):
-            group = np.concatenate([group, np.repeat(np.arange(len(queries)), len(self._pending))])
-            found = np.concatenate([found, np.tile(self._pending, len(queries))])
-        span = self._table.rows.slots
-        pairs = np.unique(group * span + found)
+            every = np.arange(len(queries))
+            pairs = np.concatenate([pairs, (every[:, None] * span + self._pending).reshape(-1)])
+        pairs = np.unique(pairs)
         return pairs // span, pairs % span
 
+    def _rest(self, queries: np.ndarray) -> np.ndarray:
+        """Every slot for queries whose buckets hold too few: what they hold says nothing of the rest."""
+        every = np.zeros(0, np.int64) if not self._slots.size else self._slots[0].astype(np.int64)
+        return (queries[:, None] * self._table.rows.slots + every).reshape(-1)
+
     def save(self, folder: Path) -> None:
-        if len(self._pending) and self.trained:
-            self._settle()
+        np.save(folder / "bucket-pending.npy", self._pending)
         np.save(folder / "bucket-keys.npy", self._keys)
         np.save(folder / "bucket-slots.npy", self._slots)
         for name, array in self.arrays().items():
             np.save(folder / f"drawn-{name}.npy", array)
-        (folder / "buckets.json").write_text(json.dumps({"slots": len(self), "drawn": sorted(self.arrays())}) + "\n")
+        told = {"slots": self._slots.shape[1], "drawn": sorted(self.arrays())}
+        (folder / "buckets.json").write_text(json.dumps(told) + "\n")
 
     def load(self, folder: Path) -> bool:
         """Read what `save` wrote, its tables mapped; False when it is missing, damaged, or of other vectors."""
@@ -152,12 +166,31 @@ class Buckets(Graph):
             told = json.loads((folder / "buckets.json").read_text())
             self.restore({name: np.load(folder / f"drawn-{name}.npy") for name in told["drawn"]})
             keys, slots = (np.load(folder / f"bucket-{name}.npy", mmap_mode=_mode(told)) for name in ("keys", "slots"))
-            if keys.shape != slots.shape or keys.shape != (self.tables, self._table.rows.slots):
+            pending = np.load(folder / "bucket-pending.npy")
+            if keys.shape != slots.shape or keys.shape != (self.tables, self._table.rows.slots - len(pending)):
                 return False
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        self._keys, self._slots = np.asarray(keys), np.asarray(slots)
+        self._keys, self._slots, self._pending = np.asarray(keys), np.asarray(slots), pending
         return True
+
+
+class _Buckets:
+    """The buckets of every query, the likeliest first: table, first place and size, int64 [q, b]."""
+
+    def __init__(self, slots: np.ndarray, table: np.ndarray, start: np.ndarray, size: np.ndarray) -> None:
+        self._slots, self._table, self._start, self._size = slots, table, start, size
+        self._before = np.cumsum(size, axis=1) - size
+        self.held = size.sum(1)
+
+    def read(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (query, slot) of the buckets in which queries [g] reach `count` slots; one that several hold comes as often."""
+        row, place = np.nonzero((self._before[queries] < count) & (self._size[queries] > 0))
+        query = queries[row]
+        size = self._size[query, place]
+        within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
+        at = np.repeat(self._start[query, place], size) + within
+        return np.repeat(query, size), self._slots[np.repeat(self._table[query, place], size), at].astype(np.int64)
 
 
 def _mode(told: dict[str, int]) -> str | None:

@@ -17,8 +17,8 @@ from itemspace.index.links import Adjacency
 from itemspace.index.reductions import augmented
 from itemspace.index.table import VectorTable
 
-_VALUES = 1 << 23
-"""Values of the candidates' vectors of one block (32 MB of float32)."""
+_VALUES = 1 << 19
+"""Values of the candidates' vectors, or of their distances to each other, in one block: 2 MB, which the cache holds."""
 
 Points = Callable[[np.ndarray], np.ndarray]
 """Slots [m] to points float32 [m, d] whose Euclidean distances order neighbors as the metric does."""
@@ -81,7 +81,7 @@ def pruned(nodes: np.ndarray, candidates: np.ndarray, points: Points, degree: in
     if not len(nodes) or not candidates.shape[1]:
         return out
     width = points(nodes[:1]).shape[1]
-    step = max(1, _VALUES // (candidates.shape[1] * width))
+    step = max(1, _VALUES // (candidates.shape[1] * max(width, candidates.shape[1])))
     for start in range(0, len(nodes), step):
         part = slice(start, start + step)
         some = distinct_rows(candidates[part], nodes[part])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from itemspace.index.links import PackedLinks
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.pruning import points_of
 from itemspace.index.recompute_codes import ShortCodes, code_bytes_for
-from itemspace.index.recompute_search import Frozen, Searched, connected, search_frozen
+from itemspace.index.recompute_search import Frozen, Searched, connected, entries_of, search_frozen
 from itemspace.index.rows import Allowed, RowMap
 from itemspace.index.scoring import ranked_pairs
 from itemspace.index.table import VectorTable, check_queries
@@ -54,7 +53,7 @@ class RecomputeConfig(Config):
     turns: int = Field(default=4, ge=1)
     """Vectors a search goes on from at once: more make larger batches for the encoder."""
     cache: float = Field(default=0.0, ge=0.0, le=1.0)
-    """The share of vectors, the most linked first, that are kept as float16 and never computed."""
+    """The share of vectors, the most linked first, that are kept and never computed."""
     alpha: float = Field(default=1.2, ge=1.0, le=4.0)
     """See `VamanaConfig`."""
     degree: int = Field(default=32, ge=4, le=255)
@@ -135,7 +134,8 @@ class RecomputeIndex(Index):
         hubs = hubs_of(links, config.hubs)
         points = points_of(table)
         pruned = pruned_to_hubs(links, hubs, points, config.links, config.hub_links, config.alpha)
-        entries = connected(pruned.links(), graph.entries, links)
+        entries = entries_of(hubs, graph.entries)
+        packed = connected(pruned.links(), graph.entries, links)
         kept = hubs_of(links, config.cache) if config.cache else np.zeros(0, np.int64)
         sample = np.sort(np.random.default_rng(self._seed).permutation(slots)[:65_536])
         wanted = config.code_bytes or code_bytes_for(table.space.dimension)
@@ -143,9 +143,9 @@ class RecomputeIndex(Index):
         coded = np.zeros((slots, codes.parts), np.uint8)
         for start in range(0, slots, 65_536):
             coded[start : start + 65_536] = codes.encode(table.block(start, min(start + 65_536, slots)))
-        cached = np.asarray(table.take(kept), np.float16)
+        cached = np.asarray(table.take(kept), np.float32)
         self._frozen = Frozen(
-            table.rows, entries[0], entries[1], codes, coded, kept, cached, given=lambda at: table.take(at)
+            table.rows, packed, entries, codes, coded, kept, cached, given=lambda at: table.take(at)
         )
         self._added = _empty(table.space)
 
@@ -244,9 +244,9 @@ class RecomputeIndex(Index):
         if self._added.rows.live:
             (folder / _TAIL).mkdir()
             self._added.save(folder / _TAIL)
-        told = {"entries": frozen.entries.tolist(), "seed": self._seed}
-        (folder / "walk.json").write_text(json.dumps(told) + "\n")
-        write_header(folder, "recompute", _FORMAT, space=space.to_json(), config=self.config.model_dump())
+        np.save(folder / "entries.npy", frozen.entries.astype(np.int32))
+        about = {"config": self.config.model_dump(), "seed": self._seed}
+        write_header(folder, "recompute", _FORMAT, space=space.to_json(), **about)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -260,9 +260,8 @@ class RecomputeIndex(Index):
         index = cls(cls.config_class().parse(header["config"]))
         index._space = space = space_from(header)
         try:
-            told = json.loads((folder / "walk.json").read_text())
-            index._seed = int(told["seed"])
-            index._frozen = Frozen.open(folder, space, np.array(told["entries"], np.int64))
+            index._seed = int(header["seed"])
+            index._frozen = Frozen.open(folder, space)
             index._added = VectorTable.open(folder / _TAIL, space) if (folder / _TAIL).is_dir() else _empty(space)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder} cannot be read ({error}). Rebuild the index.") from None
@@ -274,7 +273,7 @@ class RecomputeIndex(Index):
         frozen, added = self._frozen, self._added
         numbers = 0 if np.array_equal(frozen.rows.rows, np.arange(frozen.rows.slots)) else 4
         return Size(
-            frozen.links.nbytes,
+            frozen.links.nbytes + 4 * len(frozen.entries),
             frozen.coded.nbytes + frozen.codes.centers.nbytes,
             frozen.rows.slots * (4 + numbers),
             frozen.cached.nbytes + 4 * len(frozen.kept),

@@ -25,11 +25,17 @@ _DEPTH = 4
 """Computed vectors per answer, at least, where codes choose them."""
 _GUESSES = 1 << 22
 """Guesses made at a time."""
+_BEGIN = 2
+"""Nodes a walk begins at: of the entries, those that the codes say are nearest."""
+_MOST = 4096
+"""Entries there are at most."""
+_EXCLUDED = 256
+"""Exclusions of a query that its walk goes deeper for."""
 
 
 @dataclass(eq=False)
 class Frozen:
-    """What does not change between builds. entries: int64, where walks begin. kept: slots [c] with vectors `cached` [c, d].
+    """What does not change between builds. entries: int64, where walks may begin. kept: slots [c] with vectors `cached` [c, d].
 
     given: slots to vectors, where those of the build are still there.
     """
@@ -44,7 +50,7 @@ class Frozen:
     given: Callable[[np.ndarray], np.ndarray] | None = None
 
     @classmethod
-    def open(cls, folder: Path, space: VectorSpace, entries: np.ndarray) -> Self:
+    def open(cls, folder: Path, space: VectorSpace) -> Self:
         """What an index saved, links and codes mapped.
 
         Raises:
@@ -53,13 +59,14 @@ class Frozen:
         ties = np.load(folder / "ties.npy")
         numbers = folder / "rows.npy"
         rows = RowMap(np.load(numbers) if numbers.exists() else np.arange(len(ties), dtype=np.int32), ties)
+        entries = np.load(folder / "entries.npy").astype(np.int64)
         links, codes = PackedLinks.open(folder), ShortCodes.open(folder, space)
         coded = np.asarray(np.load(folder / "codes.npy", mmap_mode="r" if len(ties) else None))
         if not len(links) == len(coded) == len(ties) == len(rows.rows) or coded.shape[1:] != codes.centers.shape[:1]:
             raise ValueError("its files are of different indexes")
         if len(entries) and not 0 <= entries.min() <= entries.max() < len(ties):
             raise ValueError("an entry of the graph is not one of its nodes")
-        kept, cached = np.zeros(0, np.int64), np.zeros((0, space.dimension), np.float16)
+        kept, cached = np.zeros(0, np.int64), np.zeros((0, space.dimension), np.float32)
         if (folder / "kept.npy").exists():
             kept, cached = np.load(folder / "kept.npy").astype(np.int64), np.load(folder / "cached.npy")
         return cls(rows, links, entries, codes, coded, kept, cached)
@@ -100,7 +107,7 @@ def search_frozen(
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     if walks.any():
         at = np.flatnonzero(walks)
-        parts.append(_walked(frozen, config, k, at, guess, computing, cost))
+        parts.append(_walked(frozen, config, _widths(config, k, allowed, slots), at, guess, computing, cost))
         group, found, _ = parts[0]
         keep = allowed.permits(group, found, slots)
         parts[0] = tuple(column[keep] for column in parts[0])
@@ -126,26 +133,54 @@ def search_frozen(
 def _walked(
     frozen: Frozen,
     config: RecomputeConfig,
-    k: int,
+    widths: np.ndarray,
     at: np.ndarray,
     guess: Callable[[np.ndarray, np.ndarray], np.ndarray],
     computing: Computing,
     cost: Searched,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs and exact scores of all that the walks of queries `at` keep."""
-    how = Walk(max(config.beam, 2 * k), config.promote, config.turns)
-    slots, near, trace = walk_in_two(
-        frozen.links,
-        frozen.entries,
-        len(at),
-        how,
-        lambda group, nodes: guess(at[group], nodes),
-        lambda group, nodes: computing.scores(at[group], nodes),
-    )
-    cost.computed[at] += trace.computed
-    cost.calls.extend(trace.asked)
-    row, column = np.nonzero(slots >= 0)
-    return at[row], slots[row, column], near[row, column]
+    """Pairs and exact scores of all that the walks of queries `at`, so wide each, keep."""
+    parts = []
+    for width in np.unique(widths[at]).tolist():
+        own = at[widths[at] == width]
+        slots, near, trace = walk_in_two(
+            frozen.links,
+            _begin(frozen.entries, own, guess),
+            len(own),
+            Walk(width, config.promote, config.turns),
+            lambda group, nodes, own=own: guess(own[group], nodes),  # type: ignore[misc]
+            lambda group, nodes, own=own: computing.scores(own[group], nodes),  # type: ignore[misc]
+        )
+        cost.computed[own] += trace.computed
+        cost.calls.extend(trace.asked)
+        row, column = np.nonzero(slots >= 0)
+        parts.append((own[row], slots[row, column], near[row, column]))
+    group, found, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return group, found, scores
+
+
+def _begin(
+    entries: np.ndarray, queries: np.ndarray, guess: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The entries that seem nearest to each query, int64 [q, at most `_BEGIN`]."""
+    begin = min(_BEGIN, len(entries))
+    out = np.empty((len(queries), begin), np.int64)
+    step = max(1, _GUESSES // max(len(entries), 1))
+    for start in range(0, len(queries), step):
+        part = queries[start : start + step]
+        near = guess(np.repeat(part, len(entries)), np.tile(entries, len(part))).reshape(len(part), -1)
+        out[start : start + step] = entries[np.argsort(-near, axis=1, kind="stable")[:, :begin]]
+    return out
+
+
+def _widths(config: RecomputeConfig, k: int, allowed: Allowed, slots: int) -> np.ndarray:
+    """How many each query's walk keeps [q]: more where much of what it meets may not answer; powers of two, so few."""
+    gone = np.zeros(len(allowed.counts), np.int64)
+    if allowed.exclude is not None:
+        gone = np.minimum(np.bincount(allowed.exclude[0], minlength=len(gone)), _EXCLUDED)
+    share = np.minimum((allowed.counts + gone) / max(slots, 1), 1.0)
+    more = np.maximum(2.0 * (k + gone) / config.beam, 1.0) / np.maximum(share, 1e-9)
+    return config.beam * 2 ** np.ceil(np.log2(np.maximum(more, 1.0)) - 1e-9).astype(np.int64)
 
 
 def _scored(
@@ -190,25 +225,27 @@ def every_pair(allowed: Allowed, queries: np.ndarray, slots: int) -> tuple[np.nd
     return group, found
 
 
-def connected(links: Links, entries: np.ndarray, whole: Links) -> tuple[PackedLinks, np.ndarray]:
-    """`links` packed, and entries from which all is reached that can be: what pruning cut off is linked again from one that
+def connected(links: Links, entries: np.ndarray, whole: Links) -> PackedLinks:
+    """`links` packed, all reached from `entries` that was in the `whole` graph: what pruning cut off is linked again from
 
-    linked to it in the `whole` graph, and where that has no room becomes an entry.
+    one that linked to it there.
     """
     table = links.table()
     sources = np.repeat(np.arange(len(whole)), np.diff(whole.offsets))
-    for _ in range(8):
+    while len(sources):
         mask = reached(Links.of_table(table), entries)
         way = mask[sources] & ~mask[whole.targets]
         if not way.any():
             break
         lost, first = np.unique(whole.targets[way], return_index=True)
-        home = sources[way][first]
-        home, once = np.unique(home, return_index=True)
+        home, once = np.unique(sources[way][first], return_index=True)
         place = (table[home] >= 0).sum(1)
         if (place >= table.shape[1]).any():
             table = np.concatenate([table, np.full((len(table), 1), -1, table.dtype)], axis=1)
         table[home, place] = lost[once]
-    made = Links.of_table(table)
-    lost = np.flatnonzero(~reached(made, entries))
-    return PackedLinks.of_links(made), np.concatenate([entries, lost[:64]])
+    return PackedLinks.of_links(Links.of_table(table))
+
+
+def entries_of(hubs: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Where walks may begin: `first`, and as many hubs as there may be; sorted."""
+    return np.union1d(first, hubs[:: max(-(-len(hubs) // _MOST), 1)])

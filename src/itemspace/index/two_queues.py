@@ -52,19 +52,22 @@ class Trace:
 def walk_in_two(
     links: Linked, entries: np.ndarray, queries: int, how: Walk, guess: Guess, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray, Trace]:
-    """The nearest that each walk computed: slots int64 [q, width] (-1: none), exact nearness, greatest first; what it cost."""
+    """The nearest that each walk computed: slots int64 [q, width] (-1: none), exact nearness, greatest first; what it cost.
+
+    entries: where each walk begins [q, e], distinct.
+    """
     slots = np.full((queries, how.width), -1, np.int64)
     near = np.full((queries, how.width), -np.inf, np.float32)
     trace = Trace(np.zeros(queries, np.int64))
     step = walks_at_once(len(links))
-    for start in range(0, queries if len(links) and len(entries) else 0, step):
+    for start in range(0, queries if len(links) and entries.size else 0, step):
         part = np.arange(start, min(start + step, queries))
         state = _Walks(len(part), how, len(links))
 
         def own(call: Guess, part: np.ndarray = part) -> Guess:
             return lambda group, at: call(part[group], at)
 
-        state.run(links, entries, own(guess), own(exact), trace, part)
+        state.run(links, entries[part], own(guess), own(exact), trace, part)
         slots[part], near[part] = state.found, state.near
     return slots, near, trace
 
@@ -87,8 +90,8 @@ class _Walks:
         self, links: Linked, entries: np.ndarray, guess: Guess, exact: Exact, trace: Trace, numbers: np.ndarray
     ) -> None:
         queries = len(self.found)
-        group, at = np.repeat(np.arange(queries), len(entries)), np.tile(entries.astype(np.int64), queries)
-        self.seen[:, entries] = True
+        group, at = np.repeat(np.arange(queries), entries.shape[1]), entries.reshape(-1).astype(np.int64)
+        self.seen[group, at] = True
         self._take(group, at, exact, trace, numbers)
         while True:
             going = np.flatnonzero(self.fresh.any(1))

@@ -29,7 +29,7 @@ class VamanaConfig(Config):
     """The most links of a vector."""
     alpha: float = Field(default=1.2, ge=1.0, le=4.0)
     """How much nearer than the vector itself a kept neighbor must be to another for that one to be left out."""
-    beam: int = Field(default=64, ge=4)
+    beam: int = Field(default=48, ge=4)
     """Candidates that links are chosen from, and that the walks of the build keep."""
     passes: int = Field(default=2, ge=1, le=4)
     """How often links are chosen: first among near and random vectors, then among what walks to a vector meet."""

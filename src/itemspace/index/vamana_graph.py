@@ -26,7 +26,7 @@ _EXACT = 8192
 """Slots up to which first neighbors are found by comparing all with all."""
 _RANDOM = 16
 """Slots at random among the first candidates of every node: the long links come of them."""
-_PATH = 48
+_PATH = 16
 """Nodes of the walk to a node, from its beginning on, that it may be linked to."""
 _BATCH = 1024
 """Nodes linked at once."""
