@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
+
 
 from itemspace.core.vectors import Dense
 from itemspace.index.lsh import LSHIndex
 from itemspace.index.recompute import RecomputeIndex
 from itemspace.index.rp_trees import RPTreesIndex
+from itemspace.index.sketch_index import SketchIndex
 from itemspace.index.vamana import VamanaIndex
 from itemspace.testing.index import IndexContract
 
@@ -128,4 +129,22 @@ class TestRecomputeDot(Recomputed):
     tolerance = 1e-4
 
 
-pytest.importorskip("faiss")
+class TestSketch(IndexContract):
+    index = SketchIndex(plan="graph", ef=300)
+    floor = 0.85
+    size = 600
+
+
+class TestSketchEuclidean(IndexContract):
+    index = SketchIndex(plan="graph", map="count", ef=350)
+    metric = "euclidean"
+    floor = 0.75
+    size = 600
+
+
+class TestSketchDot(IndexContract):
+    index = SketchIndex(plan="graph", map="signs", ef=350)
+    metric = "dot"
+    tolerance = 1e-4
+    floor = 0.7
+    size = 600

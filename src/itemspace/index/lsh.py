@@ -150,9 +150,7 @@ class HashTables(Buckets):
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         self._directions, self._shifts = arrays["directions"], arrays["shifts"]
         self._scale, self._factors = arrays["scale"], arrays["factors"]
-        if self.trained and (
-            self._factors.shape[0] != self.tables or self._directions.shape[1] != self._factors.size
-        ):
+        if self.trained and (self._factors.shape[0] != self.tables or self._directions.shape[1] != self._factors.size):
             raise ValueError("the directions do not fit the tables")
 
 

@@ -144,9 +144,7 @@ class RecomputeIndex(Index):
         for start in range(0, slots, 65_536):
             coded[start : start + 65_536] = codes.encode(table.block(start, min(start + 65_536, slots)))
         cached = np.asarray(table.take(kept), np.float32)
-        self._frozen = Frozen(
-            table.rows, packed, entries, codes, coded, kept, cached, given=lambda at: table.take(at)
-        )
+        self._frozen = Frozen(table.rows, packed, entries, codes, coded, kept, cached, given=lambda at: table.take(at))
         self._added = _empty(table.space)
 
     # Vectors.
@@ -302,5 +300,3 @@ class RecomputeIndex(Index):
 
 def _empty(space: VectorSpace) -> VectorTable:
     return VectorTable(space, np.zeros((0, space.dimension), np.float32), RowMap.empty())
-
-

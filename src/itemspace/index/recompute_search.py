@@ -85,7 +85,9 @@ class Searched:
     def told(self, added: int) -> list[str]:
         """One line per query."""
         more = f"; {added:,} added since compared exactly" if added else ""
-        return [f"{way}, {n:,} vectors computed{more}" for way, n in zip(self.ways, self.computed.tolist(), strict=True)]
+        return [
+            f"{way}, {n:,} vectors computed{more}" for way, n in zip(self.ways, self.computed.tolist(), strict=True)
+        ]
 
 
 def search_frozen(

@@ -139,9 +139,7 @@ class _Walks:
         self.moved[group, column] = True
         return group, self.waits[group, column]
 
-    def _take(
-        self, group: np.ndarray, slots: np.ndarray, exact: Exact, trace: Trace, numbers: np.ndarray
-    ) -> None:
+    def _take(self, group: np.ndarray, slots: np.ndarray, exact: Exact, trace: Trace, numbers: np.ndarray) -> None:
         """Compute pairs and keep the nearest of all computed."""
         if not len(group):
             return

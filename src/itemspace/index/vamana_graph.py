@@ -113,9 +113,7 @@ class VamanaGraph(Graph):
         graph.table[slots] = pruned(slots, np.concatenate(parts, axis=1), points, config.degree, config.alpha)
         link_back(graph, slots, points, config.alpha)
 
-    def _walks(
-        self, graph: Linked, targets: np.ndarray, points: Points, width: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _walks(self, graph: Linked, targets: np.ndarray, points: Points, width: int) -> tuple[np.ndarray, np.ndarray]:
         """What walks to `targets` [n, d] end with [n, width] and began with [n, at most `_PATH`]."""
         found, paths = np.full((len(targets), width), -1, np.int64), np.full((len(targets), _PATH), -1, np.int64)
         step = walks_at_once(len(graph))
