@@ -17,6 +17,7 @@ from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense
 from itemspace.index import measuring
+from itemspace.index.bytes import IndexBytes
 from itemspace.index.calibration import Calibration
 from itemspace.index.candidates import Candidates
 from itemspace.index.engines.lists import Codes, Lists, lists_for
@@ -375,6 +376,12 @@ class ApproximateIndex(TableIndex):
         _, codes = self._list_settings(table.rows.slots)
         self._lists = Lists(table.space, codes, self.config.threads)
         return self._lists.load(folder, table.rows.slots)
+
+    def bytes(self) -> IndexBytes:
+        found = super().bytes()
+        for engine in (self._graph, self._lists):
+            found = found if engine is None else found.with_parts(engine.parts())
+        return found
 
     @property
     def calibration(self) -> Calibration:

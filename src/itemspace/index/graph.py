@@ -73,6 +73,10 @@ class Graph:
         """Vectors compared per query, as the engine counts them (usearch does, hnswlib does not)."""
         return float(self._index.vectors_read(queries, candidates))
 
+    def parts(self) -> dict[str, int]:
+        """Bytes in memory: links, and the engine's own copy of the vectors."""
+        return {"graph": int(self._index.size)}
+
     def save(self, folder: Path) -> None:
         """Write the graph and its checksum."""
         path = folder / f"graph.{self.engine}"

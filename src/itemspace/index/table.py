@@ -10,6 +10,7 @@ import numpy as np
 
 from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.bytes import owner
 from itemspace.index.growing import Growing
 from itemspace.index.rows import Allowed, RowMap, check_rows, grown
 from itemspace.index.scan import scan, slack_of
@@ -74,6 +75,16 @@ class VectorTable:
     @property
     def dtype(self) -> np.dtype:
         return self._base.dtype
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the base lies in a file."""
+        return isinstance(owner(self._base), np.memmap)
+
+    @property
+    def held(self) -> int:
+        """Bytes of vectors in memory: what was added, and the base unless it is mapped."""
+        return self._tail.nbytes + (0 if self.mapped else self._base.nbytes)
 
     def put(self, vectors: Any, rows: np.ndarray, ties: np.ndarray | None) -> np.ndarray:
         """Add or replace; the new slots [n].

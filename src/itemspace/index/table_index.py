@@ -7,6 +7,7 @@ from typing import ClassVar
 from itemspace.core.contracts import Index
 from itemspace.core.errors import ContractError
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.index.bytes import IndexBytes
 from itemspace.index.table import VectorTable
 
 
@@ -34,3 +35,10 @@ class TableIndex(Index):
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)
+
+    def bytes(self) -> IndexBytes:
+        """What it takes in memory and on disk: the vectors as they came, and which row each is."""
+        table = self.table
+        rows = 16 * table.rows.slots
+        stored = table.rows.slots * table.space.dimension * table.dtype.itemsize
+        return IndexBytes(len(self), {"originals": table.held, "rows": rows}, {"originals": stored, "rows": rows})

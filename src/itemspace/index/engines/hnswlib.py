@@ -76,6 +76,11 @@ class HnswlibGraph:
             slots[:, : wanted // 2], far[:, : wanted // 2] = found, near
         return slots, far
 
+    @property
+    def size(self) -> int:
+        """Bytes of links and vectors."""
+        return int(self._index.index_file_size()) if self._room else 0
+
     def save(self, path: Path) -> None:
         self._index.save_index(str(path))
 

@@ -195,7 +195,7 @@ class Lists:
         Slots int64 [q, wanted], -1 where the lists hold no more, and distances float32, smallest first.
         """
         faiss = self._faiss
-        params = faiss.SearchParametersIVF(nprobe=lists.shape[1])
+        params = self._parameters(lists.shape[1])
         if chosen.slots is not None:
             bits = chosen.bits
             params.sel = chosen.derived("selector", lambda: faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
@@ -209,6 +209,21 @@ class Lists:
         if chosen.slots is not None:
             params.sel = None
         return slots, scores if self.space.metric == "euclidean" else -scores
+
+    def parts(self) -> dict[str, int]:
+        """Bytes in memory by part."""
+        if self._index is None:
+            return {}
+        numbers = 8 * len(self) + self._list_of.nbytes
+        return {
+            "codes": len(self) * int(self._index.code_size),
+            "codebooks": 4 * self.count * int(self._index.d),
+            "numbers": numbers,
+        }
+
+    def _parameters(self, probes: int) -> Any:
+        """faiss's settings of one search."""
+        return self._faiss.SearchParametersIVF(nprobe=probes)
 
     def save(self, folder: Path) -> None:
         """Write the lists and their checksum."""
@@ -225,13 +240,17 @@ class Lists:
             if content["slots"] != slots or content["sha256"] != checksum(folder / _FILE):
                 return False
             index = self._faiss.read_index(str(folder / _FILE))
-            if index.ntotal != slots or index.d != self.space.dimension:
+            if index.ntotal != slots or index.d != self._dimension():
                 return False
             self.trained_on = int(content["trained_on"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError):
             return False
         self._index, self._stale = index, True
         return True
+
+    def _dimension(self) -> int:
+        """How long the vectors are that the engine sees."""
+        return self.space.dimension
 
     def _ready(self, vectors: np.ndarray) -> np.ndarray:
         if self.space.metric == "cosine" and not self.space.normalized:

@@ -59,6 +59,11 @@ class UsearchGraph:
         found = self._index.search(queries, min(ef, len(self._index)), threads=1)
         return float(found.computed_distances) / max(len(queries), 1)
 
+    @property
+    def size(self) -> int:
+        """Bytes of links and vectors."""
+        return int(self._index.serialized_length)
+
     def save(self, path: Path) -> None:
         self._index.save(str(path))
 
