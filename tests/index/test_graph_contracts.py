@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-
 from itemspace.core.vectors import Dense
 from itemspace.index.lsh import LSHIndex
 from itemspace.index.recompute import RecomputeIndex

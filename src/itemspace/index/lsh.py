@@ -10,8 +10,8 @@ from pydantic import Field
 
 from itemspace.core.config import Config
 from itemspace.core.seeding import derive
-from itemspace.index.buckets import Buckets
 from itemspace.index.bucket_index import BucketIndex
+from itemspace.index.buckets import Buckets
 from itemspace.index.pruning import as_points
 from itemspace.index.reductions import lengths
 from itemspace.index.table import VectorTable

@@ -84,6 +84,11 @@ class Sketches(Graph):
     def precise(self) -> bool:
         return True
 
+    @property
+    def size(self) -> int:
+        """Numbers of a sketch."""
+        return self._size
+
     def add(self, slots: np.ndarray, vectors: np.ndarray) -> None:
         """Sketch new slots. They may come out of order; every slot up to the greatest is there once all have come."""
         if not len(slots):

@@ -1,0 +1,1 @@
+"""Indexes of vectors: approximate, filtered, compressed, of distributions."""
