@@ -52,6 +52,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "gaussian": "itemspace.index.gaussian:GaussianIndex",
         "sparse": "itemspace.index.sparse:SparseIndex",
         "acorn": "itemspace.index.acorn:AcornIndex",
+        "vamana": "itemspace.index.vamana:VamanaIndex",
+        "recompute": "itemspace.index.recompute:RecomputeIndex",
+        "lsh": "itemspace.index.lsh:LSHIndex",
+        "rp-trees": "itemspace.index.rp_trees:RPTreesIndex",
+        "sketch": "itemspace.index.sketch_index:SketchIndex",
     },
     "recommenders": {
         "popularity": "itemspace.recommend.popularity:Popularity",

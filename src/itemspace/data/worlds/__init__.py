@@ -7,6 +7,7 @@
 - `click_log`: lists shown, moved about and clicked. Click models, re-rankers learned from clicks, off-policy estimates.
 - `paraphrases`, `passages`: the same meaning in other words. Learned text encoders.
 - `relations`: exact answers, substitutes, complements. Models that read query and item together.
+- `points`: vectors in clusters, of which an index may have been shown others. Indexes, nearest neighbors.
 - `in_script`: a world's texts in another script, without spaces where it has none. Analysis by language.
 - `shop_world`: all of it at once, readable, as a shop would have it; `demo_shop` is its dataset.
 
@@ -26,6 +27,7 @@ from itemspace.data.worlds.checkerboard import CommunityTruth, checkerboard
 from itemspace.data.worlds.clicks import ClickTruth, click_log
 from itemspace.data.worlds.markov import MarkovTruth, markov
 from itemspace.data.worlds.oracle import Oracle
+from itemspace.data.worlds.points import PointsTruth, points
 from itemspace.data.worlds.popularity_drift import DriftTruth, popularity_drift
 from itemspace.data.worlds.relations import RelationsTruth, relations
 from itemspace.data.worlds.scripts import in_script
@@ -39,6 +41,7 @@ __all__ = [
     "DriftTruth",
     "MarkovTruth",
     "Oracle",
+    "PointsTruth",
     "RelationsTruth",
     "ShopTruth",
     "TopicsTruth",
@@ -55,6 +58,7 @@ __all__ = [
     "markov",
     "paraphrases",
     "passages",
+    "points",
     "popularity_drift",
     "relations",
     "shop_world",
