@@ -9,6 +9,7 @@ import typer
 
 from itemspace._version import __version__
 from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
+from itemspace.cli.jobs import jobs_app
 from itemspace.cli.keys import new_key
 from itemspace.cli.leaderboard import leaderboard_app
 from itemspace.cli.live import add, log, remove, update
@@ -66,6 +67,7 @@ def describe_data(
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
 app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(jobs_app, name="jobs")
 
 for verb in (
     demo,
