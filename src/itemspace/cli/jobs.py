@@ -11,7 +11,7 @@ from itemspace.core.errors import RequestError
 
 if TYPE_CHECKING:
     from itemspace.jobs import Driving, Job
-    from itemspace.jobs.status import Status
+    from itemspace.jobs.standing import Status
 
 jobs_app = typer.Typer(
     no_args_is_help=True, help="Work that several processes or machines share, resumed after a kill."
@@ -256,7 +256,7 @@ def status(
     as_json: JSONOption = False,
 ) -> None:
     """How far a job is, and what went wrong."""
-    from itemspace.jobs.status import status as found
+    from itemspace.jobs.standing import status as found
 
     told = found(folder)
     if as_json:
@@ -306,7 +306,7 @@ def _drive(job: Job, workers: int, ray: str | None, threads: int, attempts: int)
 
 
 def _source(items: Path, *logs: Path | None) -> Any:
-    """Items with the logs beside them, or a path that says it all."""
+    """Items with the logs beside them (events, queries, judgments, impressions), or a path that says it all."""
     from itemspace.core.errors import DataError
     from itemspace.data.table_files import TableFiles
 
@@ -314,7 +314,8 @@ def _source(items: Path, *logs: Path | None) -> Any:
         return items
     if items.is_dir():
         raise DataError("a folder is read whole.", hint="Give the files one by one instead.", file=str(items))
-    return TableFiles(items, *logs)
+    names = ("interactions", "queries", "judgments", "impressions")
+    return TableFiles(items, **dict(zip(names, logs, strict=False)))  # type: ignore[arg-type]
 
 
 def _recipe(path: Path | None, assignments: list[str] | None) -> Any:

@@ -98,7 +98,7 @@ def _own(job: Job, about: dict[str, Any]) -> dict[str, Any]:
 
 def joined_arrays(parts: Iterable[Path], total: int, to: Path) -> np.ndarray:
     """Arrays one after another as one npy file [total, ...], mapped; one part is in memory at a time."""
-    out: np.ndarray | None = None
+    out: np.memmap[Any, Any] | None = None
     at = 0
     for part in parts:
         values = load_array(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from itemspace.jobs.chunks import Chunk
 from itemspace.jobs.folder import Job
 
-Rows = np.ndarray | pa.Table
+Rows: TypeAlias = "np.ndarray | pa.Table"
 """What a chunk of rows makes: an array [rows, ...] or a table."""
 
 
