@@ -111,7 +111,7 @@ def test_a_chunk_that_kills_every_worker_is_named_by_its_rows(tmp_path):
 
 def test_a_killed_driver_leaves_what_it_finished(tmp_path):
     job = works.plan(tmp_path / "out", rows=40, size=2, seconds=0.05)
-    code = f"from itemspace.jobs import resume; resume({str(job.path)!r}, workers=2)"
+    code = f"from itemspace.jobs import Job, run; run(Job.open({str(job.path)!r}), workers=2)"
     driver = subprocess.Popen([sys.executable, "-c", code])
     while sum(1 for _ in (job.path / "chunks").rglob("*.json")) < 5:
         assert driver.poll() is None

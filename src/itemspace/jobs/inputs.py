@@ -12,23 +12,26 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import RequestError, shown
-from itemspace.core.files import as_path, load_array, read_json, write_json_atomic
+from itemspace.core.files import as_path, load_array, load_arrays, read_json, save_arrays, write_json_atomic
 from itemspace.core.ids import Ids
-from itemspace.core.interactions import Interactions
+from itemspace.core.interactions import Impressions, Interactions
 from itemspace.core.judgments import Judgments
 from itemspace.core.schema import Schema
 from itemspace.data.staged import IDS, ITEMS, MappedCatalog, mapped_ids, mapped_table, write_ids, write_items
 from itemspace.data.table_files import TableFiles, found_at
 from itemspace.space import Space
-from itemspace.space.given import load_impressions, load_queries, save_given
+from itemspace.space.given import load_queries, save_given
 from itemspace.space.layout import adopt
 
 Source = Space | Dataset | TableFiles | str | Path
-_COLUMNS = ("user", "item", "time", "event", "weight", "session")
+_EVENTS = ("user", "item", "time", "event", "weight", "session")
+_SHOWN = ("request", "item", "position", "outcome", "query", "user", "time")
+_USERS, _QUERIES, _CONTEXT = "users.arrow", "queries.arrow", "context.parquet"
 
 
 def is_space(source: object) -> bool:
@@ -74,20 +77,24 @@ def freeze(data: Dataset, folder: Path) -> None:
         write_ids(catalog.ids, folder)
     if catalog.live is not None:
         np.save(folder / "live.npy", catalog.live)
-    log = data.interactions
+    log, shown = data.interactions, data.impressions
     if log is not None:
-        for name in _COLUMNS:
-            values = getattr(log, name)
-            if values is not None:
-                np.save(folder / f"log-{name}.npy", values)
-        _write_names(log.users.values, folder / "users.arrow")
+        _write_arrays(log, _EVENTS, folder / "log")
+        _write_names(log.users.values, folder / "log" / _USERS)
+    if shown is not None:
+        _write_arrays(shown, _SHOWN, folder / "shown")
+        _write_names(pa.array(shown.queries, pa.large_string()), folder / "shown" / _QUERIES)
+        if shown.users is not None:
+            _write_names(shown.users.values, folder / "shown" / _USERS)
+        if shown.context is not None:
+            pq.write_table(shown.context, folder / "shown" / _CONTEXT)
     given = folder / "given"
     given.mkdir()
     judged = data.judgments is not None
     if data.queries is not None and not judged:  # queries are read back with what was judged of them, here nothing
         nothing = np.zeros(0, np.int32)
         data = replace(data, judgments=Judgments.from_pairs(nothing, nothing, None, len(data.queries)))
-    save_given(data, given)
+    save_given(replace(data, impressions=None), given)
     digest = catalog.fingerprint if isinstance(catalog, MappedCatalog) else None
     about = {
         "name": data.name, "source": dict(data.source), "schema": catalog.schema.to_json(), "digest": digest,
@@ -104,24 +111,42 @@ def thaw(folder: Path) -> Dataset:
     catalog: Catalog = Catalog(table, schema, ids, live)
     if about["digest"] is not None:
         catalog = MappedCatalog(table, schema, ids, live, digest=about["digest"], folder=folder)
-    log = None
+    log = shown = None
     if about["events"] is not None:
-        users = Ids(mapped_table(folder / "users.arrow").column("name"), kind="user")
-        found = {name: _array(folder / f"log-{name}.npy") for name in _COLUMNS}
-        log = Interactions(
-            found["user"], found["item"], users, ids, found["time"], found["event"], tuple(about["events"]), found["weight"],
-            found["session"],
-        )  # fmt: skip
+        users = _read_ids(folder / "log" / _USERS)
+        log = Interactions(users=users, items=ids, events=tuple(about["events"]), **_arrays(_EVENTS, folder / "log"))
+    if (folder / "shown").exists():
+        at = folder / "shown"
+        shown = Impressions(
+            items=ids,
+            queries=tuple(_read_names(at / _QUERIES).to_pylist()),
+            users=_read_ids(at / _USERS) if (at / _USERS).exists() else None,
+            context=pq.read_table(at / _CONTEXT) if (at / _CONTEXT).exists() else None,
+            **_arrays(_SHOWN, at),
+        )
     judged = load_queries(folder / "given", ids)
     queries, judgments = judged if judged is not None else (None, None)
     judgments = judgments if about["judged"] else None
-    return Dataset(
-        catalog, log, load_impressions(folder / "given", ids), queries, judgments, about["name"], about["source"]
-    )
+    return Dataset(catalog, log, shown, queries, judgments, about["name"], about["source"])
 
 
-def _array(path: Path) -> Any:
-    return load_array(path) if path.exists() else None
+def _write_arrays(log: Interactions | Impressions, names: tuple[str, ...], folder: Path) -> None:
+    folder.mkdir()
+    save_arrays(folder, **{name: getattr(log, name) for name in names if getattr(log, name) is not None})
+
+
+def _arrays(names: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    """The columns that were there, the others None."""
+    return dict.fromkeys(names) | load_arrays(folder)
+
+
+def _read_names(path: Path) -> pa.Array:
+    column = mapped_table(path).column("name")
+    return column.chunk(0) if column.num_chunks else column.combine_chunks()
+
+
+def _read_ids(path: Path) -> Ids:
+    return Ids(_read_names(path), kind="user")
 
 
 def _write_names(names: pa.Array, path: Path) -> None:

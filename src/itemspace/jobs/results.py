@@ -25,20 +25,20 @@ ABOUT = "about.json"
 _MARK = b"itemspace.job"
 
 
-def place_folder(job: Job, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Have `make` fill a folder that becomes `job.out` at once; what it says is kept in `about.json`.
+def place_folder(job: Job, make: Callable[[Path], dict[str, Any]], note: str = ABOUT) -> dict[str, Any]:
+    """Have `make` fill a folder that becomes `job.out` at once; what it says is kept there in the file `note`.
 
     Raises:
         ArtifactError: something that is not of this job is there.
     """
     if job.out.exists():
-        about = read_json(job.out / ABOUT) if (job.out / ABOUT).exists() else {}
+        about = read_json(job.out / note) if (job.out / note).exists() else {}
         return dict(_own(job, about))
     aside = job.out.with_name(f".{job.out.name}.{job.key}")
     remove_tree(aside)
     aside.mkdir(parents=True)
     about = {"job": job.key, "kind": job.kind, **make(aside)}
-    write_json_atomic(aside / ABOUT, about)
+    write_json_atomic(aside / note, about)
     sync(aside)
     aside.rename(job.out)
     fsync_folder(job.out.parent)
@@ -52,7 +52,8 @@ def place_table(job: Job, parts: Iterable[Path]) -> dict[str, Any]:
         ArtifactError: something that is not of this job is there.
     """
     if job.out.suffix not in (".parquet", ".pq"):
-        return place_folder(job, lambda to: _linked(parts, to))
+        # Readers of Parquet folders pass over names that begin with an underscore.
+        return place_folder(job, lambda to: _linked(parts, to), "_about.json")
     if job.out.exists():
         kept = (pq.read_schema(job.out).metadata or {}).get(_MARK, b"{}")
         return dict(_own(job, json.loads(kept)))
