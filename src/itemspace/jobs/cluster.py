@@ -62,11 +62,15 @@ class Cluster(Backend):
         nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= self._cpus]
         if not nodes:
             raise ContractError(f"no node of the cluster has {self._cpus} processors for a worker. Add one: ray start.")
-        look = self._ray.remote(sees).options(num_cpus=0, max_retries=2)
+        look = self._ray.remote(sees)
         asked = {}
         for node in nodes:
             place = strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[look.options(scheduling_strategy=place).remote(str(job.path.absolute()), job.key)] = node
+            asked[
+                look.options(num_cpus=0, max_retries=2, scheduling_strategy=place).remote(
+                    str(job.path.absolute()), job.key
+                )
+            ] = node
         ended, late = self._ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
         for ref in late:
             raise ContractError(
