@@ -106,7 +106,13 @@ def _made(job: Job, chunk: Chunk, order: Order) -> Outcome:
         told["seconds"] = round(time.perf_counter() - began, 6)
         told["cpu_s"] = round(time.process_time() - spent, 6)
 
-    told |= {"attempt": order.attempt, "host": socket.gethostname(), "pid": os.getpid(), "itemspace": __version__}
+    told |= {
+        "attempt": order.attempt,
+        "began": round(time.time(), 3),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "itemspace": __version__,
+    }
     try:
         job.keep(chunk, write, told)
     except Exception as error:
