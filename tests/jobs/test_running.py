@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,11 @@ def test_a_killed_driver_leaves_what_it_finished(tmp_path):
         run(job)
     driver.kill()
     driver.wait()
+    workers = {json.loads(path.read_bytes())["pid"] for path in (job.path / "chunks").rglob("[0-9]*.json")}
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)  # they end with their driver
     stopped = status(job.path)
     assert stopped.state == "stopped"
     assert 5 <= stopped.phases[0].done < 20

@@ -15,9 +15,10 @@ from itemspace.jobs.work import Work
 
 
 def plan(out, rows=20, size=4, job=None, **options):
-    """A job that squares row numbers. poison: rows that raise. flaky: chunks that raise once. deadly: chunks that kill
+    """A job that squares row numbers.
 
-    their worker, as often as said. seconds: what a chunk takes. fits: whether the factor is fitted first.
+    poison: rows that raise. flaky: chunks that raise once. deadly: chunks that kill their worker, as often as said. seconds:
+    what a chunk takes. fits: whether a factor is fitted first.
     """
     fits = [Phase("fit", 1, 1, ("factor",), "folder")] if options.get("fits") else []
     phases = [*fits, Phase("square", rows, size)]

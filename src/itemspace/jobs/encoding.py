@@ -82,7 +82,7 @@ def plan_encode(
 
         options = {"name": name, "chunk_rows": chunk_rows, "into": into, "recipe": plan.to_toml_dict()}
         print_ = None if own is None else own.space.to_json()
-        return Job.plan(home, Encode.PATH, [read.fingerprint, print_], options, target, prepare)
+        return Job.plan(home, Encode.PATH, [read.fingerprint, print_], options, target, prepare, into=into)
 
 
 def _encoder_of(source: Any) -> Encoder:

@@ -73,11 +73,14 @@ class Job:
         options: Mapping[str, Any],
         out: str | Path,
         prepare: Callable[[Path], Sequence[Phase]],
+        *,
+        into: bool = False,
     ) -> Job:
         """The job at `path`: the one that is there, if it is of the same work, or a new one.
 
         work: the import path of its `Work`. key: everything that its result follows from. prepare: writes what workers
-        need into the folder given, and says the phases; called only for a new job.
+        need into the folder given, and says the phases; called only for a new job. into: the result goes into something
+        that is there.
 
         Raises:
             ArtifactError: `path` holds another job, or something else.
@@ -101,7 +104,7 @@ class Job:
                 f"{home} is not a job and not empty (it holds {strangers[0] if strangers else 'a file'}). "
                 "Choose another folder."
             )
-        if as_path(out).exists() and not (as_path(out) / "CURRENT").exists():
+        if as_path(out).exists() and not into:
             raise ArtifactError(f"{out} is there already. Remove it, or choose another place for the result.")
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "LOCK", what=f"the job {home}")

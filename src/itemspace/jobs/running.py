@@ -24,9 +24,9 @@ class JobError(ItemspaceError):
 
 
 class Retries(Config):
-    """attempts: of a chunk that raises an error. losses: workers that a chunk may lose (each a death of a process or of its
+    """How failures are taken.
 
-    node). pause: seconds before the second attempt; each further one waits twice as long, at most `longest` seconds.
+    attempts: of a chunk that raises an error. losses: workers that a chunk may lose, by the death of a process or of its node. pause: seconds before the second attempt; each further one waits twice as long, at most `longest` seconds.
     give_up: chunks that may fail for good before the job stops handing out others.
     """
 
@@ -39,6 +39,10 @@ class Retries(Config):
     def after(self, attempt: int) -> float:
         """Seconds to wait after that many attempts."""
         return min(self.longest, self.pause * 2.0 ** (attempt - 1))
+
+
+_CHECKS = 3
+"""How often chunks whose files changed after they were written are made again."""
 
 
 def quiet(_: str) -> None:
@@ -100,7 +104,7 @@ def _do(job: Job, phase: Phase, backend: Backend, threads: int, retries: Retries
     missing = job.missing(phase)
     if missing and len(missing) < len(phase):
         say(f"{phase.name}: {len(phase) - len(missing):,} of {len(phase):,} chunks are done already, kept")
-    for _ in range(retries.attempts):
+    for _ in range(_CHECKS):
         _Round(job, phase, backend, threads, retries, say).run(missing)
         missing = job.damaged(phase)
         if not missing:
@@ -161,7 +165,7 @@ class _Round:
     def _hand_out(self, number: int) -> None:
         raised, lost = self._raised.get(number, 0), self._lost.get(number, 0)
         last = raised + 1 >= self.retries.attempts
-        order = Order(str(self.job.path), self.phase.name, number, raised + lost + 1, self.threads, last)
+        order = Order(str(self.job.path.absolute()), self.phase.name, number, raised + lost + 1, self.threads, last)
         self._at_work += 1
         self.backend.submit(order)
 

@@ -31,9 +31,9 @@ _HOPELESS = (ArtifactError, MissingExtraError)
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked: a chunk of a job, for the how-manieth time, on how many threads; `last`: find the rows that
+    """What a worker is asked: a chunk of a job, for the how-manieth time, on how many threads.
 
-    are to blame if it fails again.
+    last: find the rows that are to blame if it fails again.
     """
 
     folder: str
@@ -46,9 +46,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an order. error: what was raised; rows: the names of those to blame; lost: the worker died; hopeless:
+    """What came of an order.
 
-    other chunks would fail as well.
+    error: what was raised. rows: the names of those to blame. lost: the worker died. hopeless: other chunks would fail too.
     """
 
     ok: bool
@@ -71,8 +71,10 @@ def work_of(job: Job) -> Work:
     place = (str(job.path.absolute()), job.key)
     if place not in _held:
         release()  # one job at a time: what the last one held may be large
-        made: Work = load_object(job.work)(job)
-        _held[place] = made
+        kind = load_object(job.work)
+        if not (isinstance(kind, type) and issubclass(kind, Work)):
+            raise ArtifactError(f"{job.path}: {job.work} is not a kind of job. The plan is damaged.")
+        _held[place] = kind(job)
     return _held[place]
 
 

@@ -31,9 +31,9 @@ _STORE_BYTES = 80_000_000
 
 
 def inside() -> list[str] | None:
-    """The command that gives a child its own network (with nothing but `lo`) and its own processes; None where this
+    """The command that gives a child its own network, with nothing but `lo`, and its own processes.
 
-    machine does not allow that.
+    None where this machine does not allow that.
     """
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return None
