@@ -11,6 +11,7 @@ from itemspace._version import __version__
 from itemspace.cli.analyze import analyze_app
 from itemspace.cli.ask import explain, map_items, recommend, search, similar, suggest
 from itemspace.cli.index import index_app
+from itemspace.cli.jobs import jobs_app
 from itemspace.cli.keys import new_key
 from itemspace.cli.leaderboard import leaderboard_app
 from itemspace.cli.live import add, log, remove, update
@@ -72,6 +73,7 @@ app.add_typer(systems_app, name="systems")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(store_app, name="store")
+app.add_typer(jobs_app, name="jobs")
 
 for verb in (
     demo,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,10 @@ from itemspace.core.errors import RequestError
 from itemspace.core.operators import Encoded
 from itemspace.core.report import Report
 from itemspace.core.seeding import derive
+from itemspace.core.task import Task
 from itemspace.data.splits import global_temporal, leave_one_out, query_task, split_queries
-from itemspace.evaluate import compare, evaluate_filtered
+from itemspace.data.splits.base import Split
+from itemspace.evaluate import Evaluation, compare, evaluate_filtered
 from itemspace.metrics import Items
 from itemspace.recommend.item_knn import ItemKNN
 from itemspace.recommend.popularity import Popularity
@@ -30,6 +34,29 @@ MOST_REQUESTS = 200
 BASELINES: dict[str, type[Recommender]] = {"popularity": Popularity, "item-knn": ItemKNN}
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What is measured and how it is told: a task, its metrics, and what the report says of itself. `items`: see `compare`."""
+
+    task: Task
+    metrics: tuple[str, ...]
+    title: str
+    provenance: Mapping[str, Any]
+    items: Items | None = None
+
+    def report(self, arms: Mapping[str, Retriever] | Mapping[str, Evaluation], baseline: str) -> Report:
+        """The arms side by side, asked now or already."""
+        return compare(
+            arms,
+            self.task,
+            self.metrics,
+            baseline=baseline,
+            items=self.items,
+            title=self.title,
+            provenance=self.provenance,
+        )
+
+
 def evaluate(space: Space, *, k: int) -> dict[str, Report]:
     """Reports by name: "search", "recommendation", "filtered search", whichever can be measured.
 
@@ -38,48 +65,68 @@ def evaluate(space: Space, *, k: int) -> dict[str, Report]:
     """
     data = space.dataset()
     reports: dict[str, Report] = {}
-    if data.judgments is not None and data.queries is not None:
+    if can_search(data):
         reports["search"] = of_search(space, data, k)
-    if data.interactions is not None and space.recipe.recommender is not None:
+    if can_recommend(space, data):
         reports["recommendation"] = of_recommendation(space, data, k)
-    filters = chosen_filters(data.catalog)
-    if filters and "dense" in space.retrievers and "search" in reports:
-        reports["filtered search"] = of_filtered_search(space, data, filters, k)
-    if not reports:
+    if "search" in reports:
+        reports |= of_filters(space, data, k)
+    check_any(reports)
+    return reports
+
+
+def can_search(data: Dataset) -> bool:
+    """Whether there are judged queries to measure search on."""
+    return data.judgments is not None and data.queries is not None
+
+
+def can_recommend(space: Space, data: Dataset) -> bool:
+    """Whether there are events to hold out, and a recommender to fit to the rest."""
+    return data.interactions is not None and space.recipe.recommender is not None
+
+
+def check_any(measured: Collection[str]) -> None:
+    """Refuse a Space of which nothing can be measured.
+
+    Raises:
+        RequestError: `measured` is empty.
+    """
+    if not measured:
         raise RequestError(
             "there is nothing to measure against: build with judged queries (--queries, --judgments) or events."
         )
-    return reports
 
 
 def of_search(space: Space, data: Dataset, k: int) -> Report:
     """Every way this Space searches, on the half of the judged queries that tuned nothing."""
-    _, test = split_queries(data, 0.5, derive(space.recipe.seed, "search-halves"))
+    arms = search_arms(space)
+    return search_trial(space, data, k).report(arms, next(iter(arms)))
+
+
+def search_arms(space: Space) -> dict[str, Retriever]:
+    """Every way this Space searches, the fullest first."""
     arms: dict[str, Retriever] = {}
     for name in ("system", "hybrid", "lexical", "dense", "reranked"):
         try:
             arms[name] = space.retriever(name)
         except RequestError:
             continue
+    return arms
+
+
+def search_trial(space: Space, data: Dataset, k: int) -> Trial:
+    """The half of the judged queries that tuned nothing."""
+    _, test = split_queries(data, 0.5, derive(space.recipe.seed, "search-halves"))
     how = "half of the judged queries; the other half tuned the fusion"
-    if "reranked" in arms:
+    if "reranked" in space.retrievers:
         how += "; the re-ranker learned from the clicks of the whole log, on these queries too where they are in it"
-    metrics = [f"ndcg@{k}", f"recall@{10 * k}", f"mrr@{k}", f"precision@{k}"]
-    return compare(
-        arms,
-        test,
-        metrics,
-        baseline=next(iter(arms)),
-        title=f"Search in {space.path.name}",
-        provenance=_about(space, data, how),
-    )
+    metrics = (f"ndcg@{k}", f"recall@{10 * k}", f"mrr@{k}", f"precision@{k}")
+    return Trial(test, metrics, f"Search in {space.path.name}", _about(space, data, how))
 
 
 def of_recommendation(space: Space, data: Dataset, k: int) -> Report:
     """The recipe's recommender fitted to what came before the held-out events, beside popularity and item-kNN."""
-    assert data.interactions is not None
-    split = global_temporal(data) if data.order == "time" else leave_one_out(data)
-    how = "by time: the last tenth of the events" if data.order == "time" else "leave-one-out in file order"
+    split = held_out(data)
     main, choice = fitted(split.train, space.recipe)
     assert space.recipe.recommender is not None
     name = choice.name if choice is not None else space.recipe.recommender.name
@@ -89,16 +136,31 @@ def of_recommendation(space: Space, data: Dataset, k: int) -> Report:
             baseline = kind()
             baseline.fit(split.train, rng=space.recipe.seed)
             arms[label] = baseline.bind(data.catalog)
+    return recommendation_trial(space, data, split, k).report(arms, main_baseline(arms))
+
+
+def held_out(data: Dataset) -> Split:
+    """The events set aside: the last in time, or where only an order is known, each user's last."""
+    return global_temporal(data) if data.order == "time" else leave_one_out(data)
+
+
+def main_baseline(arms: Collection[str]) -> str:
+    """The arm that the others are tested against."""
+    return "popularity" if "popularity" in arms else next(iter(arms))
+
+
+def recommendation_trial(space: Space, data: Dataset, split: Split, k: int) -> Trial:
+    """The held-out events of `split`."""
+    how = "by time: the last tenth of the events" if data.order == "time" else "leave-one-out in file order"
     train = split.train.interactions
     assert train is not None
-    return compare(
-        arms,
+    names = ("ndcg@{}", "recall@{}", "recall@{}0", "mrr@{}", "coverage@{}", "novelty@{}", "gini@{}")
+    return Trial(
         split.test,
-        [f"ndcg@{k}", f"recall@{k}", f"recall@{10 * k}", f"mrr@{k}", f"coverage@{k}", f"novelty@{k}", f"gini@{k}"],
-        baseline="popularity" if "popularity" in arms else name,
-        items=Items(len(data.catalog), train.counts()),
-        title=f"Recommendation in {space.path.name}",
-        provenance=_about(space, data, how) | {"split": split.manifest},
+        tuple(name.format(k) for name in names),
+        f"Recommendation in {space.path.name}",
+        _about(space, data, how) | {"split": split.manifest},
+        Items(len(data.catalog), train.counts()),
     )
 
 
@@ -115,6 +177,14 @@ def chosen_filters(catalog: Catalog) -> dict[str, str]:
     for name in catalog.schema.columns("boolean")[:2]:
         found[f"`{name}`"] = f"`{name}`"
     return found
+
+
+def of_filters(space: Space, data: Dataset, k: int) -> dict[str, Report]:
+    """Search by vectors under filters, as "filtered search", where there are both."""
+    filters = chosen_filters(data.catalog)
+    if not filters or "dense" not in space.retrievers:
+        return {}
+    return {"filtered search": of_filtered_search(space, data, filters, k)}
 
 
 def of_filtered_search(space: Space, data: Dataset, filters: dict[str, str], k: int) -> Report:
