@@ -29,7 +29,8 @@ def from_padded(matrix: np.ndarray, item: np.ndarray, level_sizes: Iterable[int]
     lengths = present.sum(1)
     depth = int(lengths.max(initial=0))
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    sizes = tuple(int(size) for size in level_sizes)[: max(depth, 1)]
+    sizes = tuple(int(size) for size in level_sizes)
+    sizes = sizes[:depth] if depth else sizes
     return Codes(matrix[present].astype(np.int32), offsets, np.asarray(item, np.int32), sizes, version)
 
 

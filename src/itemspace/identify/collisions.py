@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -203,55 +204,61 @@ def _balanced(wants: np.ndarray, group: np.ndarray, free: np.ndarray, epsilon: f
 
 
 def _elsewhere(both: np.ndarray, left: np.ndarray, offset: int, sizes: tuple[int, ...], costs: Costs) -> np.ndarray:
-    """Rows `left`, whose prefixes are full, under the nearest prefix beside theirs that has room."""
-    if len(sizes) < 2:
-        raise _full(len(left), sizes)
-    both[left, -1] = -1
-    width, level = sizes[-1], len(sizes) - 2
-    while len(left):
-        placed = both[both[:, -1] >= 0]
-        grand = equal_rows(np.concatenate([placed[:, :-2], both[left, :-2]]))
-        theirs = grand[len(placed) :]
-        used = np.zeros((int(grand.max(initial=0)) + 1, sizes[level]), np.int64)
-        np.add.at(used, (grand[: len(placed)], placed[:, level]), 1)
-        wants = costs(left - offset, both[left, :level], level).astype(np.float64)
-        wants[used[theirs] >= width] = np.inf
-        choice = wants.argmin(1)
-        price = wants[np.arange(len(left)), choice]
-        if not np.isfinite(price).all():
-            raise _full(int((~np.isfinite(price)).sum()), sizes)
-        order = np.lexsort((left, price, choice, theirs))
-        turn = np.empty(len(left), np.int64)
-        turn[order] = numbered(theirs[order] * sizes[level] + choice[order])
-        goes = turn < width - used[theirs, choice]
-        both[left[goes], level] = choice[goes]
-        prefix = equal_rows(both[:, :-1])
-        moving = np.zeros(len(both), bool)
-        moving[left[goes]] = True
-        waiting = left[~goes]
-        seen = np.ones(len(both), bool)
-        seen[waiting] = False
-        at = np.flatnonzero(seen)
-        both[moving, -1] = _placed_among(both, prefix, moving, at, offset, sizes, costs)
-        left = waiting
-    return both
+    """Rows `left`, whose prefixes are full, under the nearest prefix with room: one that differs as late as possible."""
+    for level in range(len(sizes) - 2, -1, -1):
+        both[left, level:] = -1
+        left = _descend(both, left, level, offset, sizes, costs)
+        if len(left) == 0:
+            return both
+    raise _full(len(left), sizes)
 
 
-def _placed_among(
-    both: np.ndarray,
-    prefix: np.ndarray,
-    moving: np.ndarray,
-    at: np.ndarray,
-    offset: int,
-    sizes: tuple[int, ...],
-    costs: Costs,
+def _descend(
+    both: np.ndarray, rows: np.ndarray, level: int, offset: int, sizes: tuple[int, ...], costs: Costs
 ) -> np.ndarray:
-    """`_placed` with only the rows `at` in the way; costs are asked for by the rows' own positions."""
+    """Choose the symbols of rows from `level` on, the nearest with room below them; rows for which there is none.
+
+    `both` is filled in; other rows whose last symbol is -1 wait for their turn.
+    """
+    below = min(math.prod(sizes[level + 1 :]), 1 << 40)
+    failing = []
+    while len(rows):
+        placed = both[both[:, -1] >= 0]
+        group = equal_rows(np.concatenate([placed[:, :level], both[rows, :level]]))
+        theirs = group[len(placed) :]
+        used = np.zeros((int(group.max(initial=0)) + 1, sizes[level]), np.int64)
+        np.add.at(used, (group[: len(placed)], placed[:, level]), 1)
+        wants = costs(rows - offset, both[rows, :level], level).astype(np.float64)
+        wants[used[theirs] >= below] = np.inf
+        choice = wants.argmin(1)
+        price = wants[np.arange(len(rows)), choice]
+        some = np.isfinite(price)
+        failing.append(rows[~some])
+        rows, theirs, choice, price = rows[some], theirs[some], choice[some], price[some]
+        order = np.lexsort((rows, price, choice, theirs))
+        turn = np.empty(len(rows), np.int64)
+        turn[order] = numbered(theirs[order] * sizes[level] + choice[order])
+        goes = turn < below - used[theirs, choice]
+        both[rows[goes], level] = choice[goes]
+        if level == len(sizes) - 2:
+            _last_symbols(both, rows[goes], offset, sizes, costs)
+        else:
+            _descend(both, rows[goes], level + 1, offset, sizes, costs)
+        rows = rows[~goes]
+    return np.concatenate(failing) if failing else rows
+
+
+def _last_symbols(both: np.ndarray, rows: np.ndarray, offset: int, sizes: tuple[int, ...], costs: Costs) -> None:
+    """The last symbols of rows whose prefixes have room, filled in."""
+    seen = both[:, -1] >= 0
+    seen[rows] = True
+    at = np.flatnonzero(seen)
+    moving = np.isin(at, rows)
 
     def asked(positions: np.ndarray, prefixes: np.ndarray, level: int) -> np.ndarray:
         return costs(at[positions] - offset, prefixes, level)
 
-    return _placed(both[at], prefix[at], moving[at], 0, sizes, asked, None)
+    both[at[moving], -1] = _placed(both[at], equal_rows(both[at, :-1]), moving, 0, sizes, asked, None)
 
 
 def _full(count: int, sizes: tuple[int, ...]) -> CapacityError:

@@ -15,7 +15,8 @@ from itemspace.core.seeding import RNG, derive
 from itemspace.core.vectors import Dense, Sparse, normalize
 from itemspace.identify.code_rows import PAD, equal_rows, padded
 
-PRIMARY = ("collisions", "usage", "perplexity", "gini")
+COLLAPSED = 0.2
+"""A level whose perplexity is below this share of its symbols is said to be collapsed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def health(
 ) -> Report:
     """Usage, collisions, and agreement with what is known of the items.
 
-    Per level: `usage` (share of symbols that occur), `entropy` (bits), `perplexity` (2 to the entropy; of the level's size).
+    Per level, its number behind the metric's name: `usage` (share of symbols that occur), `entropy` (bits), `perplexity` (2 to the entropy; of the level's size).
     Per prefix length: `prefixes` (how many), `gini` (FORGE: inequality of items per prefix in use, 0 even), and against
     evidence `purity` (share of items of their prefix's commonest category), `source-agreement` and `behavior-agreement`
     (share of an item's `k` nearest that have its prefix), each beside what a random order of the codes would give
@@ -74,7 +75,7 @@ def health(
         "levels": list(codes.level_sizes),
         "version": codes.version,
     }
-    return Report(title, tuple(measures), notes=_notes(measures, codes), provenance=facts, primary=PRIMARY)
+    return Report(title, tuple(measures), notes=_notes(measures, codes), provenance=facts, primary=("collisions",))
 
 
 def gini(counts: np.ndarray) -> float:
@@ -109,14 +110,14 @@ def _level(symbols: np.ndarray, size: int, level: int, name: str) -> list[Measur
     bits = float(-(share * np.log2(share)).sum())
     label = str(level + 1)
     told = {"usage": float((counts > 0).mean()), "entropy": bits, "perplexity": 2.0**bits, "symbols": float(size)}
-    return [Measure(metric, name, value, n=len(there), slice="level", label=label) for metric, value in told.items()]
+    return [Measure(f"{metric}-{label}", name, value, n=len(there)) for metric, value in told.items()]
 
 
 def _prefix(matrix: np.ndarray, level: int, name: str) -> list[Measure]:
     counts = np.bincount(equal_rows(matrix[:, : level + 1])) if len(matrix) else np.zeros(0, np.int64)
     label = str(level + 1)
     told = {"prefixes": float(len(counts)), "gini": gini(counts)}
-    return [Measure(metric, name, value, n=len(matrix), slice="level", label=label) for metric, value in told.items()]
+    return [Measure(f"{metric}-{label}", name, value, n=len(matrix)) for metric, value in told.items()]
 
 
 def _one_each(codes: Codes, matrix: np.ndarray) -> np.ndarray:
@@ -146,7 +147,7 @@ def _purity(single: np.ndarray, categories: np.ndarray, name: str, rng: np.rando
         label = np.asarray(categories)[rows].astype(np.int64)
         for metric, of in (("purity", prefix[rows]), ("purity-by-chance", rng.permutation(prefix[rows]))):
             share = _commonest(of, label) / len(rows)
-            out.append(Measure(metric, name, share, n=len(rows), slice="level", label=str(depth)))
+            out.append(Measure(f"{metric}-{depth}", name, share, n=len(rows)))
     return out
 
 
@@ -171,7 +172,7 @@ def _agreement(
         for told, of in ((metric, prefix), (f"{metric}-by-chance", mixed)):
             same = (of[np.maximum(near[asked], 0)] == of[rows[asked]][:, None]) & (near[asked] >= 0)
             share = same.sum(1) / np.maximum((near[asked] >= 0).sum(1), 1)
-            out.append(_mean(told, name, share, slice="level", label=str(depth)))
+            out.append(_mean(f"{told}-{depth}", name, share))
     return out
 
 
@@ -235,26 +236,24 @@ def _some(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
 
-def _mean(metric: str, name: str, values: np.ndarray, **where: str) -> Measure:
+def _mean(metric: str, name: str, values: np.ndarray) -> Measure:
     n = len(values)
     if n == 0:
-        return Measure(metric, name, math.nan, **where)  # type: ignore[arg-type]
+        return Measure(metric, name, math.nan)
     mean, off = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(n)
-    return Measure(metric, name, mean, max(mean - off, 0.0), min(mean + off, 1.0), n, **where)  # type: ignore[arg-type]
+    return Measure(metric, name, mean, max(mean - off, 0.0), min(mean + off, 1.0), n)
 
 
 def _notes(measures: Sequence[Measure], codes: Codes) -> tuple[str, ...]:
     """What a reader should see to first."""
     notes = []
-    for m in measures:
-        if m.metric == "collisions" and m.value > 0:
-            notes.append(f"{codes.collisions:,} of {len(codes):,} codes stand for more than one item.")
-    size = {m.label: m.value for m in measures if m.metric == "symbols"}
-    depth = len(codes.level_sizes)
-    for m in measures:
-        few = m.metric == "perplexity" and int(m.label) < max(depth, 2) and m.value < 0.2 * min(size[m.label], m.n)
-        if few:
-            notes.append(f"level {m.label} is collapsed: {m.value:.1f} of {size[m.label]:.0f} symbols are in use by weight.")
+    if codes.collisions:
+        notes.append(f"{codes.collisions:,} of {len(codes):,} codes stand for more than one item.")
+    found = {m.metric: m for m in measures}
+    for level, size in enumerate(codes.level_sizes[: max(len(codes.level_sizes) - 1, 1)], 1):
+        m = found[f"perplexity-{level}"]
+        if m.value < COLLAPSED * min(size, m.n):
+            notes.append(f"level {level} is collapsed: {m.value:.1f} of {size:,} symbols are in use by weight.")
     return tuple(notes)
 
 

@@ -189,9 +189,9 @@ class Quantizer(ItemTokenizer):
         return read
 
     def _sample(self, vectors: Dense, most: int, rng: RNG) -> np.ndarray:
-        """At most `most` of the vectors, drawn at random, in order: float32 [m, d]."""
+        """At most `most` of the vectors, drawn at random, in order: float32 [m, d], the caller's to change."""
         if len(vectors) <= most:
-            return self._read(vectors.values)
+            return self._read(vectors.values).copy()
         rows = derive(rng, "sample").choice(len(vectors), most, replace=False)
         return self._read(vectors.values[np.sort(rows)])
 

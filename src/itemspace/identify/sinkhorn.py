@@ -22,7 +22,8 @@ def sinkhorn(costs: np.ndarray, *, epsilon: float, iterations: int = 50, free: n
     for _ in range(iterations):
         log = log - _log_sum(log, -1)
         columns = _log_sum(log, -2)
-        log = np.where(np.isfinite(columns), log - columns + share, -np.inf)
+        closed = ~np.isfinite(columns)
+        log = np.where(closed, -np.inf, log - np.where(closed, 0.0, columns) + share)
     return log - _log_sum(log, -1)
 
 

@@ -119,5 +119,12 @@ class TokenizerContract(ItemTokenizerContract):
         found = [first[i] for i in range(len(first))] + [rest[i] for i in range(len(rest))]
         assert found == [whole[i] for i in range(len(whole))]
 
+    def test_what_is_fitted_and_assigned_is_left_as_it_was(self) -> None:
+        items = self.items()
+        before = items.values.copy() if isinstance(items, Dense) else None
+        self.make().fit(items).assign(items)
+        if before is not None and isinstance(items, Dense):
+            np.testing.assert_array_equal(items.values, before)
+
     def test_no_items_no_codes(self) -> None:
         assert len(self.fitted().assign(self.items().take(np.arange(0)))) == 0
