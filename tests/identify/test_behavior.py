@@ -30,14 +30,20 @@ def aligned(source):
     from itemspace.identify.rq_vae import RQVAE
 
     behavior = behavior_vectors(source, dimension=8)
-    content = Dense(np.random.default_rng(0).standard_normal((len(behavior), 12)).astype(np.float32), VectorSpace("c", 12))
-    made = RQVAE(levels=2, codebook_size=8, hidden_sizes=(16,), latent_size=8, alignment=1.0, epochs=2, precision="float32")
+    content = Dense(
+        np.random.default_rng(0).standard_normal((len(behavior), 12)).astype(np.float32), VectorSpace("c", 12)
+    )
+    made = RQVAE(
+        levels=2, codebook_size=8, hidden_sizes=(16,), latent_size=8, alignment=1.0, epochs=2, precision="float32"
+    )
     return made.fit(content, behavior=behavior).assign(content)
 
 
 def tokens(source):
     behavior = behavior_vectors(source, dimension=8)
-    content = Dense(np.random.default_rng(0).standard_normal((len(behavior), 12)).astype(np.float32), VectorSpace("c", 12))
+    content = Dense(
+        np.random.default_rng(0).standard_normal((len(behavior), 12)).astype(np.float32), VectorSpace("c", 12)
+    )
     return TokenSets(semantic_tokens=2, token_size=8).fit(content).encode(content, behavior)
 
 
@@ -54,7 +60,7 @@ def with_other_targets(data, seed=1):
 
 @pytest.mark.parametrize("build", [spectral, sequential, aligned, tokens])
 def test_codes_built_with_interactions_use_the_training_split_only(build):
-    data = checkerboard(items=200, users=120, blocks=4, rng=0).dataset
+    data = checkerboard(items=200, users=120, blocks=4, rng=0).data
     other = with_other_targets(data)
     assert not np.array_equal(data.interactions.item, other.interactions.item)
     one, two = build(leave_one_out(data)), build(leave_one_out(other))
@@ -64,7 +70,7 @@ def test_codes_built_with_interactions_use_the_training_split_only(build):
 
 
 def test_affinity_counts_users_that_met_both():
-    data = checkerboard(items=60, users=20, blocks=2, rng=0).dataset
+    data = checkerboard(items=60, users=20, blocks=2, rng=0).data
     log = data.interactions
     met = np.zeros((20, 60), bool)
     met[log.user, log.item] = True
@@ -77,7 +83,7 @@ def test_affinity_counts_users_that_met_both():
 
 def test_spectral_codes_find_the_communities():
     world = checkerboard(items=160, users=300, blocks=4, rng=0)
-    first = padded(spectral(world.dataset.interactions))[:, 0]
+    first = padded(spectral(world.data.interactions))[:, 0]
     group = world.truth.item_block
     table = np.zeros((first.max() + 1, group.max() + 1))
     np.add.at(table, (first, group), 1)
@@ -86,7 +92,7 @@ def test_spectral_codes_find_the_communities():
 
 def test_behavior_vectors_are_near_within_a_community_and_zero_where_nobody_came():
     world = checkerboard(items=100, users=100, blocks=2, rng=0)
-    log = world.dataset.interactions
+    log = world.data.interactions
     keep = log.item != 7
     vectors = behavior_vectors(log.take(np.flatnonzero(keep)), dimension=8).values
     assert not vectors[7].any()

@@ -153,8 +153,9 @@ def test_equal_rows_are_equal_rows(n, depth, seed):
 
 def test_padded_and_back():
     codes = Codes(np.array([1, 2, 0, 3]), np.array([0, 2, 3, 4]), np.array([5, 5, 7]), (4, 3), "v")
-    assert from_padded(padded(codes), codes.item, codes.level_sizes, "v").fingerprint == from_padded(
-        padded(codes), codes.item, codes.level_sizes, "v"
-    ).fingerprint
+    assert (
+        from_padded(padded(codes), codes.item, codes.level_sizes, "v").fingerprint
+        == from_padded(padded(codes), codes.item, codes.level_sizes, "v").fingerprint
+    )
     back = from_padded(padded(codes), codes.item, codes.level_sizes, "v")
     assert [back[i] for i in range(3)] == [codes[i] for i in range(3)]

@@ -84,7 +84,9 @@ class TestTitleCodes(TokenizerContract):
 
     def items(self):
         rng = np.random.default_rng(0)
-        words = np.array("red blue green boot shoe hat coat scarf the new old big small".split())
+        words = np.array(
+            ["red", "blue", "green", "boot", "shoe", "hat", "coat", "scarf", "the", "new", "old", "big", "small"]
+        )
         titles = [" ".join(rng.choice(words, rng.integers(0, 5))) for _ in range(300)]
         return Texts({"title": tuple(titles)})
 

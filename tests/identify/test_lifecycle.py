@@ -117,11 +117,15 @@ def test_tokenizers_that_cannot_rename_keep_what_comes_out_the_same(make):
     vectors = world()
     first, now = np.arange(1000, dtype=np.int32), np.arange(200, 1200, dtype=np.int32)
     life = Identities.start(make().fit(vectors.take(first)), vectors.take(first))
-    refit, migration = life.add(vectors.take(np.arange(1000, 1200)), np.arange(1000, 1200)).refit(vectors.take(now), now)
+    refit, migration = life.add(vectors.take(np.arange(1000, 1200)), np.arange(1000, 1200)).refit(
+        vectors.take(now), now
+    )
     assert refit.codes.collisions == 0
     assert sorted(refit.codes.item.tolist()) == now.tolist()
     assert len(migration.rows) == 1000
-    assert of(refit, migration.rows[migration.kept]) == of(life.add(vectors.take(np.arange(1000, 1200)), np.arange(1000, 1200)), migration.rows[migration.kept])
+    assert of(refit, migration.rows[migration.kept]) == of(
+        life.add(vectors.take(np.arange(1000, 1200)), np.arange(1000, 1200)), migration.rows[migration.kept]
+    )
 
 
 def test_words_have_a_life_too():

@@ -103,9 +103,7 @@ def test_gradients_pass_straight_through():
     quantized.sum().backward(retain_graph=True)
     np.testing.assert_allclose(latents.grad.numpy(), 1.0)
     books = [book.detach().numpy() for book in network.books]
-    np.testing.assert_allclose(
-        quantized.detach().numpy(), books[0][symbols[:, 0]] + books[1][symbols[:, 1]], atol=1e-6
-    )
+    np.testing.assert_allclose(quantized.detach().numpy(), books[0][symbols[:, 0]] + books[1][symbols[:, 1]], atol=1e-6)
     first = latents.detach().numpy() - books[0][symbols[:, 0]]
     second = first - books[1][symbols[:, 1]]
     np.testing.assert_allclose(loss.item(), 1.25 * ((first**2).mean() + (second**2).mean()), rtol=1e-5)

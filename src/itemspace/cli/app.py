@@ -15,6 +15,7 @@ from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
 from itemspace.cli.serve import serve
+from itemspace.cli.sid import sid_app
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ def describe_data(
 app.add_typer(data_app, name="data")
 app.add_typer(systems_app, name="systems")
 app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(sid_app, name="sid")
 
 for verb in (
     demo,

@@ -70,7 +70,7 @@ def health(
     if evidence.decoded is not None and evidence.behavior is not None:
         measures.append(_hit_rate(evidence.decoded, evidence.behavior, name, k, sample, draw))
     facts: dict[str, Any] = {
-        "items": int(len(np.unique(codes.item))),
+        "items": len(np.unique(codes.item)),
         "codes": len(codes),
         "levels": list(codes.level_sizes),
         "version": codes.version,
@@ -261,4 +261,3 @@ def as_categories(values: Sequence[Any]) -> np.ndarray:
     """Category numbers int64 [n] of anything that can be told apart; None is unknown (-1)."""
     names = {name: number for number, name in enumerate(dict.fromkeys(v for v in values if v is not None))}
     return np.array([-1 if v is None else names[v] for v in values], np.int64)
-

@@ -26,7 +26,9 @@ class HierarchicalKMeansConfig(Config):
     max_levels: int = Field(6, ge=1, description="the deepest a code goes")
     iterations: int = Field(10, ge=1, description="k-means steps per node")
     codes_per_item: int = Field(1, ge=1, le=2, description="2 adds the path that starts in the second nearest branch")
-    collisions: Literal["extra_token", "allow"] = Field("extra_token", description="what happens to the items of a leaf")
+    collisions: Literal["extra_token", "allow"] = Field(
+        "extra_token", description="what happens to the items of a leaf"
+    )
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def lloyd(values: np.ndarray, centers: np.ndarray, iterations: int) -> np.ndarra
             break
         before = label
         counts = np.bincount(label, minlength=len(centers))
-        of = sp.csr_matrix((np.ones(len(values), np.float32), label, np.arange(len(values) + 1)))
-        of.resize(len(values), len(centers))
+        ones, ends = np.ones(len(values), np.float32), np.arange(len(values) + 1)
+        of = sp.csr_matrix((ones, label, ends), shape=(len(values), len(centers)))
         sums = np.asarray(of.T @ values)
         centers = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centers).astype(np.float32)
         empty = np.flatnonzero(counts == 0)

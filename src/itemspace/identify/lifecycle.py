@@ -43,6 +43,13 @@ class Migration:
     after: Codes
     matched: tuple[np.ndarray, ...] = ()
 
+    @classmethod
+    def between(cls, before: Codes, after: Codes, matched: tuple[np.ndarray, ...] = ()) -> Self:
+        """The migration of the items that both have a code for."""
+        rows = np.intersect1d(before.item, after.item)
+        old, new = (taken_rows(codes, _in_order(codes, rows)) for codes in (before, after))
+        return cls(rows, old, new, matched)
+
     @property
     def kept(self) -> np.ndarray:
         """Whose code stayed: bool [n]."""
@@ -134,17 +141,20 @@ class Identities:
         old = self.tokenizer
         new = type(old)(old.config)
         held = _in_order(self.codes, rows)
-        if isinstance(old, Quantizer) and isinstance(new, Quantizer) and len(self.codes) == len(np.unique(self.codes.item)):
+        if (
+            isinstance(old, Quantizer)
+            and isinstance(new, Quantizer)
+            and len(self.codes) == len(np.unique(self.codes.item))
+        ):
             new.fit(representations, rng=rng, warm=old if warm else None)
-            codes, maps, made = _refitted(old, new, representations, rows, held, self.codes)
-            tokenizer: ItemTokenizer = made
+            codes, maps, renamed = _refitted(old, new, representations, rows, held, self.codes)
+            tokenizer: ItemTokenizer = renamed
         else:
             tokenizer, maps = new.fit(representations, rng=rng), ()
             codes = tokenizer.assign(representations)
             codes = replace(codes, item=rows[codes.item])
-        both = np.intersect1d(codes.item, self.codes.item)
-        migration = Migration(both, *(taken_rows(c, _in_order(c, both)) for c in (self.codes, codes)), maps)
-        return replace(self, tokenizer=tokenizer, codes=codes, live=np.ones(len(codes), bool), number=self.number + 1), migration
+        made = replace(self, tokenizer=tokenizer, codes=codes, live=np.ones(len(codes), bool), number=self.number + 1)
+        return made, Migration.between(self.codes, codes, maps)
 
     def save(self, folder: Path) -> None:
         """Write into `folder`, which exists."""
@@ -166,7 +176,9 @@ def _in_order(codes: Codes, rows: np.ndarray) -> np.ndarray:
     """The position of each row's (first) code, -1 where it has none."""
     known, first = np.unique(codes.item, return_index=True)
     at = np.searchsorted(known, rows)
-    there = (at < len(known)) & (known[np.minimum(at, len(known) - 1)] == rows) if len(known) else np.zeros(len(rows), bool)
+    there = (
+        (at < len(known)) & (known[np.minimum(at, len(known) - 1)] == rows) if len(known) else np.zeros(len(rows), bool)
+    )
     return np.where(there, first[np.minimum(at, max(len(known) - 1, 0))] if len(known) else -1, -1)
 
 

@@ -70,7 +70,9 @@ class CodePieces:
         return len(self)
 
     @classmethod
-    def learn(cls, codes: Codes, weights: np.ndarray | None = None, *, size: int = 8_000, rounds: int = 4) -> CodePieces:
+    def learn(
+        cls, codes: Codes, weights: np.ndarray | None = None, *, size: int = 8_000, rounds: int = 4
+    ) -> CodePieces:
         """The `size` pieces under which the codes, weighted by `weights` [codes] (impressions), are most likely.
 
         Expectation-maximization over all ways to cut a code (at most 2^7), then the pieces that are used least leave, a
@@ -80,7 +82,7 @@ class CodePieces:
         matrix = padded(codes)
         if matrix.shape[1] > _LONGEST:
             raise ContractError(f"codes of more than {_LONGEST} levels cannot be cut in all ways.")
-        weight = np.ones(len(codes)) if weights is None else np.asarray(weights, np.float64)
+        weight: np.ndarray = np.ones(len(codes)) if weights is None else np.asarray(weights, np.float64)
         _, first, same = np.unique(equal_rows(matrix), return_index=True, return_inverse=True)
         matrix, weight = matrix[first], np.bincount(same.reshape(-1), weight)
         number, starts, lengths, symbols = _candidates(matrix)
@@ -117,7 +119,9 @@ class CodePieces:
         for end in range(1, depth + 1):
             for start in range(end):
                 ids = number[start, end - start]
-                score = np.where(ids >= 0, self.log_probability[np.maximum(ids, 0)], floor if end - start == 1 else -np.inf)
+                score = np.where(
+                    ids >= 0, self.log_probability[np.maximum(ids, 0)], floor if end - start == 1 else -np.inf
+                )
                 total = best[:, start] + score
                 better = (total > best[:, end]) & (matrix[:, end - 1] != PAD)
                 best[better, end], back[better, end] = total[better], start

@@ -19,7 +19,9 @@ class ProductCodesConfig(QuantizerConfig):
     levels: int = Field(4, ge=1, le=256, description="parts of the vector")
     codebook_size: int = Field(256, ge=2, le=65_536)
     iterations: int = Field(25, ge=1)
-    rotate: bool = Field(True, description="principal axes dealt out so that every part says as much (OPQ); off: plain PQ")
+    rotate: bool = Field(
+        True, description="principal axes dealt out so that every part says as much (OPQ); off: plain PQ"
+    )
     engine: Engine = "auto"
 
 
@@ -76,7 +78,10 @@ class ProductCodes(Quantizer):
         return np.split(turned, self.config.levels, axis=1)
 
     def _encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = [nearest(np.ascontiguousarray(p), b.astype(p.dtype)) for p, b in zip(self._parts(values), self._books, strict=True)]
+        found = [
+            nearest(np.ascontiguousarray(p), b.astype(p.dtype))
+            for p, b in zip(self._parts(values), self._books, strict=True)
+        ]
         return np.stack([label for label, _ in found], axis=1), np.any([close for _, close in found], axis=0)
 
     def _costs(self, values: np.ndarray, prefix: np.ndarray, level: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -27,7 +27,9 @@ SAMPLE = 65_536
 
 class QuantizerConfig(Config):
     collisions: Collisions = Field("extra_token", description="what happens to items of one code")
-    sinkhorn_epsilon: float = Field(0.003, gt=0, description='of collisions="sinkhorn"; smaller is nearer to the symbols')
+    sinkhorn_epsilon: float = Field(
+        0.003, gt=0, description='of collisions="sinkhorn"; smaller is nearer to the symbols'
+    )
 
 
 class Quantizer(ItemTokenizer):
@@ -198,7 +200,7 @@ class Quantizer(ItemTokenizer):
 
 def named(prefix: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     """The arrays called `prefix-0`, `prefix-1`, ..., in order."""
-    found = []
+    found: list[np.ndarray] = []
     while f"{prefix}-{len(found)}" in arrays:
         found.append(arrays[f"{prefix}-{len(found)}"])
     return found
@@ -213,4 +215,4 @@ def renamed_rows(book: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 def warm_arrays(warm: Quantizer | None) -> dict[str, np.ndarray]:
     """The arrays of a fitted tokenizer to begin from, or none."""
-    return {} if warm is None else cast(dict[str, np.ndarray], warm._fitted())
+    return {} if warm is None else warm._fitted()

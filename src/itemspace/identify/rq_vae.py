@@ -22,7 +22,9 @@ from itemspace.identify.residual import residual_costs, residual_levels
 class RQVAEConfig(QuantizerConfig):
     levels: int = Field(3, ge=1, le=32)
     codebook_size: int = Field(256, ge=2, le=65_536)
-    hidden_sizes: tuple[int, ...] = Field((512, 256, 128), description="layers of the encoder; the decoder mirrors them")
+    hidden_sizes: tuple[int, ...] = Field(
+        (512, 256, 128), description="layers of the encoder; the decoder mirrors them"
+    )
     latent_size: int = Field(32, ge=1)
     commitment: float = Field(0.25, ge=0, description="beta: how hard latents are pulled to their symbols")
     standardize: bool = Field(True, description="inputs with mean 0 and variance 1; without it codes tend to collapse")
@@ -43,6 +45,8 @@ class RQVAEConfig(QuantizerConfig):
 
 class RQVAE(Quantizer):
     """Residual quantization in the latent space of an auto-encoder, both trained together (TIGER's tokenizer).
+
+    Fitted again from an earlier fit (`warm`), the encoder stays and codebooks and decoder go on learning.
 
     Use it to shape codes by more than their content: `alignment` pulls what the codes stand for to vectors of behavior
     (LETTER; hand them to `fit(..., behavior=)`), `diversity` spreads the symbols. For content alone `ResidualKMeans` is

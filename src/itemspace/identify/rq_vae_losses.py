@@ -55,6 +55,8 @@ def clusters_of(book: np.ndarray, count: int, rng: np.random.Generator) -> torch
 
     Centers by k-means, members by Sinkhorn's balanced plan.
     """
-    centers = kmeans(book.astype(np.float32), min(count, max(2, len(book) // 2)), iterations=10, rng=rng, engine="numpy")
+    centers = kmeans(
+        book.astype(np.float32), min(count, max(2, len(book) // 2)), iterations=10, rng=rng, engine="numpy"
+    )
     plan = sinkhorn(squared_distances(book, centers), epsilon=0.05)
     return torch.from_numpy(plan.argmax(1).astype(np.int64))

@@ -102,9 +102,10 @@ class Training:
         self.clusters: list[torch.Tensor] = []
 
     def begin(self, before: dict[str, np.ndarray]) -> None:
-        """Start from an earlier fit, or place the codebooks."""
+        """Place the codebooks, or start from an earlier fit: its encoder stays as it is, so that most codes do."""
         if before:
             load(self.network, before)
+            self.network.encoder.requires_grad_(False)
         elif self.config.initialization == "kmeans":
             self.place(range(self.config.levels), derive(self.seed, "place"))
 
@@ -115,7 +116,9 @@ class Training:
         self.counts[:] = 0
         self.epoch += 1
         if self.config.diversity > 0:
-            self.clusters = [clusters_of(b.detach().numpy(), self.config.diversity_clusters, rng) for b in self.network.books]
+            self.clusters = [
+                clusters_of(b.detach().numpy(), self.config.diversity_clusters, rng) for b in self.network.books
+            ]
         order = rng.permutation(len(self.values))
         for start in range(0, len(order), self.config.batch_size):
             if len(order) - start > 1 or start == 0:
@@ -190,7 +193,10 @@ class Training:
         if len(rows) > most:
             rows = np.sort(rng.choice(len(rows), most, replace=False))
         with torch.no_grad():
-            parts = [self.network.encode(torch.from_numpy(self.values[rows[i : i + 8192]])) for i in range(0, len(rows), 8192)]
+            parts = [
+                self.network.encode(torch.from_numpy(self.values[rows[i : i + 8192]]))
+                for i in range(0, len(rows), 8192)
+            ]
         return torch.cat(parts).numpy()
 
     def finish(self, report: FitReport) -> FitReport:

@@ -7,8 +7,8 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg
 from pydantic import Field
+from scipy.sparse.linalg import eigsh
 
 from itemspace.core.codes import Codes
 from itemspace.core.config import Config
@@ -150,7 +150,7 @@ def spectral_clusters(matrix: sp.csr_matrix, count: int, rng: np.random.Generato
     else:
         start = rng.standard_normal(n)
         # Shifted by one, so that the largest in size are the largest.
-        _, vectors = sp.linalg.eigsh(normal + sp.identity(n), k=count, which="LM", v0=start, tol=1e-4)
+        _, vectors = eigsh(normal + sp.identity(n), k=count, which="LM", v0=start, tol=1e-4)
     embedded = normalize(vectors)
     centers = kmeans(embedded, count, iterations=25, rng=rng, engine="numpy")
     label, _ = nearest(embedded, centers)
@@ -162,9 +162,9 @@ def _best_below(
     mass: sp.csr_matrix, parent: np.ndarray, here: np.ndarray, going: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The child of its own node in which each item has the most mass: position [m], and whether there is one [m]."""
-    mass = mass.tocoo()
-    mine = going[mass.row] & (parent[mass.col] == here[mass.row]) & (mass.data > 0)
-    row, col, value = mass.row[mine], mass.col[mine], mass.data[mine]
+    entries = mass.tocoo()
+    mine = going[entries.row] & (parent[entries.col] == here[entries.row]) & (entries.data > 0)
+    row, col, value = entries.row[mine], entries.col[mine], entries.data[mine]
     order = np.lexsort((col, -value, row))
     row, col = row[order], col[order]
     first = np.concatenate(([True], row[1:] != row[:-1])) if len(row) else np.zeros(0, bool)

@@ -117,7 +117,11 @@ class TitleCodes(ItemTokenizer):
         if not isinstance(texts, Texts):
             raise ContractError(f"TitleCodes reads Texts, not {type(texts).__name__}.")
         columns = [pa.array([text or "" for text in column], pa.large_string()) for column in texts.fields.values()]
-        whole = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, pa.scalar(" ", pa.large_string()))
+        whole = (
+            columns[0]
+            if len(columns) == 1
+            else pc.binary_join_element_wise(*columns, pa.scalar(" ", pa.large_string()))
+        )
         lists = pc.split_pattern_regex(pc.utf8_lower(whole), r"[^\p{L}\p{N}]+")
         words, owner = lists.flatten(), np.asarray(pc.list_parent_indices(lists)).astype(np.int64)
         some = pc.not_equal(words, "")
