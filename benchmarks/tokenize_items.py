@@ -260,7 +260,17 @@ def _life_row(
     prefixes = migration.kept_prefixes[:LEVELS]
     held = grown.codes.collisions + made.codes.collisions
     share = float(migration.kept.mean())
-    return [name, collisions, way, len(migration.rows), share, *prefixes, held, "yes" if stayed else "no", "yes" if same else "no"]
+    return [
+        name,
+        collisions,
+        way,
+        len(migration.rows),
+        share,
+        *prefixes,
+        held,
+        "yes" if stayed else "no",
+        "yes" if same else "no",
+    ]
 
 
 def main() -> None:
@@ -329,11 +339,22 @@ def publish(count: int, arms: dict[str, Any], rows: list[list[Any]], sizes: tupl
     for name, found in arms.items():
         for how, told in found["health"].items():
             levels = [told.get(f"perplexity-{level}", "-") for level in range(1, 5)]
-            last = told.get("source-agreement-1"), told.get("source-agreement-1-by-chance", told.get("source-agreement-by-chance-1"))
+            last = (
+                told.get("source-agreement-1"),
+                told.get("source-agreement-1-by-chance", told.get("source-agreement-by-chance-1")),
+            )
             health.append([name, how, told["collisions"], told["largest-group"], *levels, *last])
     result.table(
         "Health before (allow) and after collisions are resolved",
-        ["arm", "collisions", "shared codes", "largest group", *[f"perplexity {i}" for i in range(1, 5)], "agreement 1", "by chance"],
+        [
+            "arm",
+            "collisions",
+            "shared codes",
+            "largest group",
+            *[f"perplexity {i}" for i in range(1, 5)],
+            "agreement 1",
+            "by chance",
+        ],
         health,
         "agreement 1: share of an item's 10 nearest (among 50,000) that have its first symbol.",
     )
@@ -358,7 +379,9 @@ def publish(count: int, arms: dict[str, Any], rows: list[list[Any]], sizes: tupl
         low = min(found["health"]["allow"][f"perplexity-{level}"] for level in range(1, LEVELS + 1))
         result.at_least(f"{name}: perplexity of its least used level, of {SYMBOLS}", low, 0.2 * SYMBOLS)
     result.at_most("life cycle: codes that two items share, over all rows", float(sum(row[8] for row in rows)), 0.0)
-    result.at_least("rows whose answers are the same after reopening", sum(row[10] == "yes" for row in rows) / len(rows), 1.0)
+    result.at_least(
+        "rows whose answers are the same after reopening", sum(row[10] == "yes" for row in rows) / len(rows), 1.0
+    )
     result.at_least("rows whose additions moved nobody", sum(row[9] == "yes" for row in rows) / len(rows), 1.0)
     kept = {(row[0], row[1], row[2]): row[4] for row in rows}
     for how in ("extra_token", "next_nearest"):

@@ -15,7 +15,7 @@ BLOCK = 16_384
 """Rows compared with all centers at once."""
 _POINTS = 256
 """Most vectors per center that k-means reads: more change the centers little and cost in proportion."""
-_SEEDING = 16
+_SEEDING = 8
 """Vectors per center among which k-means++ draws."""
 
 
@@ -87,7 +87,7 @@ def _by_faiss(values: np.ndarray, start: np.ndarray, rounds: int, seed: int) -> 
 
 
 def _seeds(values: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Starting centers by k-means++ (Arthur and Vassilvitskii 2007), among at most 16 vectors per center."""
+    """Starting centers by k-means++ (Arthur and Vassilvitskii 2007), among at most 8 vectors per center."""
     if len(values) > _SEEDING * count:
         values = values[np.sort(rng.choice(len(values), _SEEDING * count, replace=False))]
     lengths = np.einsum("nd,nd->n", values, values)

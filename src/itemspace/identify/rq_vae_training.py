@@ -110,36 +110,44 @@ class Training:
             self.place(range(self.config.levels), derive(self.seed, "place"))
 
     def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Rows of one epoch in a random order; before all but the first, codebooks are looked after."""
-        if self.epoch:
-            self.look_after(rng)
-        self.counts[:] = 0
-        self.epoch += 1
-        if self.config.diversity > 0:
-            self.clusters = [
-                clusters_of(b.detach().numpy(), self.config.diversity_clusters, rng) for b in self.network.books
-            ]
+        """Rows of one epoch in a random order."""
+        self.next_epoch(rng)
         order = rng.permutation(len(self.values))
         for start in range(0, len(order), self.config.batch_size):
             if len(order) - start > 1 or start == 0:
                 yield order[start : start + self.config.batch_size]
 
+    def next_epoch(self, rng: np.random.Generator) -> None:
+        """Look after the codebooks, before all epochs but the first, and count anew."""
+        if self.epoch:
+            self.look_after(rng)
+        self.counts[:] = 0
+        self.epoch += 1
+        if self.config.diversity > 0:
+            books = [book.detach().numpy() for book in self.network.books]
+            self.clusters = [clusters_of(book, self.config.diversity_clusters, rng) for book in books]
+
     def loss(self, rows: np.ndarray) -> torch.Tensor:
         """Reconstruction, codebooks, and where they are on, alignment and diversity."""
-        net, config = self.network, self.config
-        given = torch.from_numpy(self.values[rows])
-        latents = net.encode(given)
-        quantized, symbols, loss = net.quantize(latents)
-        loss = loss + functional.mse_loss(net.decode(quantized), (given - net.mean) / net.scale)
+        quantized, loss = self.quantized(rows)
         if self.behavior is not None:
             theirs = torch.from_numpy(self.behavior[rows])
-            loss = loss + config.alignment * alignment(net.to_behavior(quantized), theirs, config.temperature)
+            ours = self.network.to_behavior(quantized)
+            loss = loss + self.config.alignment * alignment(ours, theirs, self.config.temperature)
+        return loss
+
+    def quantized(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the codes of rows stand for, in the latent space, and the loss of content alone."""
+        net, config = self.network, self.config
+        given = torch.from_numpy(self.values[rows])
+        quantized, symbols, loss = net.quantize(net.encode(given))
+        loss = loss + functional.mse_loss(net.decode(quantized), (given - net.mean) / net.scale)
         if config.diversity > 0:
             for level, book in enumerate(net.books):
                 loss = loss + config.diversity * diversity(book, symbols[:, level], self.clusters[level])
         for level, counts in enumerate(self.counts):
             counts += np.bincount(symbols[:, level].numpy(), minlength=len(counts))
-        return loss
+        return quantized, loss
 
     def look_after(self, rng: np.random.Generator) -> None:
         """Note how much every level is used; repair where that is on."""
