@@ -150,6 +150,7 @@ def _ours(name: str, items: Any) -> dict[str, Any]:
 
 def _peer(items: Any) -> dict[str, Any]:
     import faiss
+
     from itemspace.core.codes import Codes
 
     faiss.omp_set_num_threads(1)

@@ -73,11 +73,11 @@ class DualTraining:
         """Content of both sides, behavior, and the alignments between what codes stand for and behavior."""
         config, rows = self.config, [torch.from_numpy(side[events]) for side in self.rows]
         coded, loss = [], torch.zeros(())
-        for side, mine in zip(self.sides, self.rows, strict=True):
-            quantized, content = side.quantized(mine[events])
+        for side, at in zip(self.sides, self.rows, strict=True):
+            quantized, content = side.quantized(at[events])
             coded.append(quantized)
             loss = loss + content
-        known = [self.module.behavior(side, row) for side, row in enumerate(rows)]
+        known = [self.module.behavior(number, row) for number, row in enumerate(rows)]
         loss = loss + config.behavior * self._behavior_loss(known, rows)
         # Codes move to behavior, not behavior to codes: else a vector of its own would only repeat the item's content.
         for mine, other in ((0, 1), (1, 0)):
