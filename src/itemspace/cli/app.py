@@ -19,6 +19,7 @@ from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
 from itemspace.cli.serve import serve
 from itemspace.cli.store import store_app
+from itemspace.cli.sid import sid_app
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ app.add_typer(analyze_app, name="analyze")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(store_app, name="store")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(sid_app, name="sid")
 
 for verb in (
     demo,

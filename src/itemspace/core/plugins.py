@@ -72,7 +72,17 @@ BUILTIN: dict[str, dict[str, str]] = {
         "neural-scorer": "itemspace.rank.neural_scorer:NeuralScorer",
     },
     "linkers": {"mentions": "itemspace.link.mentions:MentionLinker"},
-    "tokenizers": {"hierarchical-k-means": "itemspace.identify.hierarchical_kmeans:HierarchicalKMeans"},
+    "tokenizers": {
+        "residual-k-means": "itemspace.identify.residual_kmeans:ResidualKMeans",
+        "rq-vae": "itemspace.identify.rq_vae:RQVAE",
+        "fsq": "itemspace.identify.fsq:FSQ",
+        "product": "itemspace.identify.product:ProductCodes",
+        "hierarchical-k-means": "itemspace.identify.hierarchical_kmeans:HierarchicalKMeans",
+        "spectral": "itemspace.identify.spectral:SpectralCodes",
+        "sequential": "itemspace.identify.digits:SequentialCodes",
+        "random": "itemspace.identify.digits:RandomCodes",
+        "title": "itemspace.identify.titles:TitleCodes",
+    },
     "readers": {
         "chorus": "itemspace.data.readers.chorus:ChorusReader",
         "retrotech": "itemspace.data.readers.retrotech:RetroTechReader",

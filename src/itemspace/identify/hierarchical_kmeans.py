@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ from itemspace.core.errors import ContractError
 from itemspace.core.hashing import fingerprint
 from itemspace.core.seeding import RNG, derive
 from itemspace.core.vectors import Dense, Vectors, VectorSpace
+from itemspace.identify.collisions import resolved
 
 
 class HierarchicalKMeansConfig(Config):
@@ -25,6 +26,9 @@ class HierarchicalKMeansConfig(Config):
     max_levels: int = Field(6, ge=1, description="the deepest a code goes")
     iterations: int = Field(10, ge=1, description="k-means steps per node")
     codes_per_item: int = Field(1, ge=1, le=2, description="2 adds the path that starts in the second nearest branch")
+    collisions: Literal["extra_token", "allow"] = Field(
+        "extra_token", description="what happens to the items of a leaf"
+    )
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class _Tree:
 class HierarchicalKMeans(ItemTokenizer):
     """Codes of variable length: dense regions of the space get long codes, sparse ones short.
 
-    A leaf may hold several items, which then share a code. Use it where shared prefixes must mean nearness; where every
-    item needs a code of its own, add a level that tells the items of a leaf apart.
+    Use it where shared prefixes must mean nearness. A leaf may hold several items: a last level tells them apart, or with
+    `collisions="allow"` they share a code.
     Source: hierarchical clustering of document vectors, Tay et al. 2022 (DSI), section 3.2.
     """
 
@@ -82,8 +86,10 @@ class HierarchicalKMeans(ItemTokenizer):
         self._tree = _Tree(np.stack(centers).astype(np.float32), *as_int)
         return self
 
-    def assign(self, representations: Vectors) -> Codes:
+    def assign(self, representations: Vectors, *, taken: Codes | None = None) -> Codes:
         """The code of every vector, then (`codes_per_item` 2) every second code; a code has at least one level.
+
+        taken: codes of other items, which no one gets (unless collisions are allowed).
 
         Raises:
             SpaceMismatchError: the vectors are of another space than those fitted.
@@ -101,13 +107,17 @@ class HierarchicalKMeans(ItemTokenizer):
         sizes = [int(tree.size[tree.level == depth].max(initial=1)) for depth in range(path.shape[1])]
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         items = np.tile(np.arange(len(values), dtype=np.int32), len(paths))
-        return Codes(np.maximum(path, 0)[present].astype(np.int32), offsets, items, tuple(sizes), self.version)
+        codes = Codes(np.maximum(path, 0)[present].astype(np.int32), offsets, items, tuple(sizes), self.version)
+        return resolved(codes, self.config.collisions, taken=taken)
 
     @property
     def version(self) -> str:
         """Which fit made the codes."""
         tree = self._fitted()
-        return fingerprint(self.path(), self.config.model_dump(), tree.centers, tree.first, self._space.to_json())
+        told = self.config.model_dump()
+        if told["collisions"] == "allow":
+            del told["collisions"]  # what was fitted before there was a choice keeps its version
+        return fingerprint(self.path(), told, tree.centers, tree.first, self._space.to_json())
 
     def save(self, folder: Path) -> None:
         tree = self._fitted()
@@ -119,7 +129,8 @@ class HierarchicalKMeans(ItemTokenizer):
     @classmethod
     def open(cls, folder: Path) -> Self:
         told = json.loads((folder / "tokenizer.json").read_text())
-        tokenizer = cls(cls.config_class().parse(told["config"]))
+        # Before there was a choice, the items of a leaf shared a code.
+        tokenizer = cls(cls.config_class().parse({"collisions": "allow", **told["config"]}))
         tokenizer._tree = _Tree(*(np.load(folder / f"{name}.npy") for name in ("centers", "first", "size", "level")))
         tokenizer._space = VectorSpace(**told["space"])
         return tokenizer

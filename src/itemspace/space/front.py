@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -31,6 +31,11 @@ from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
 from itemspace.space.showing import Showing
 from itemspace.store.contract import Store
+
+if TYPE_CHECKING:
+    from itemspace.core.codes import Codes
+    from itemspace.core.report import Report
+    from itemspace.identify.lifecycle import Migration
 
 
 def _quiet(_: str) -> None:
@@ -366,6 +371,55 @@ class Space(Asking, Showing):
         if news is not None:
             with self._lock.write():
                 self._live.take(news)
+
+    def identify(
+        self, tokenizer: str | None = None, *, refit: bool = False, warm: bool = True, **options: Any
+    ) -> Migration | None:
+        """Give every item a semantic ID, kept in the store: see `codes`. Items that have one keep it.
+
+        tokenizer: by name, such as "residual-k-means" (the default), "rq-vae", "fsq", "product", "title"; options are its
+        own. Called again, items that came since get codes that no item has or had. refit: fit anew to the items there are,
+        as a new version that keeps as many codes as it can; the map from the old ones comes back. warm: begin from the
+        codebooks there are.
+
+        Raises:
+            RequestError: the Space lacks what the tokenizer reads, or there are codes by another one (refit then).
+            RecipeError: no such tokenizer or option.
+        """
+        from itemspace.space import identifying
+
+        if tokenizer is not None:
+            tokenizer = given.name(tokenizer, "`tokenizer`")
+        found: list[Migration | None] = []
+
+        def apply() -> int:
+            made, migration = identifying.identify(
+                self.path, self._store, self._live, tokenizer, options, refit=refit, warm=warm
+            )
+            found.append(migration)
+            return len(made.codes)
+
+        self._change(apply)
+        return found[0]
+
+    def codes(self) -> Codes | None:
+        """The semantic IDs of the items that have one (`codes.item` are rows), or None before `identify`."""
+        from itemspace.space import identifying
+
+        return identifying.stored_codes(self._store)
+
+    def codes_report(self, *, category: str | None = None, k: int = 10, sample: int = 2_000) -> Report:
+        """The health of the semantic IDs: usage, collisions, agreement with the items' vectors, events and categories.
+
+        category: the column prefixes are held against; by default the first one of kind category.
+
+        Raises:
+            RequestError: the items have no codes. SchemaError: no such column.
+        """
+        from itemspace.space import identifying
+
+        with self._lock.read():
+            return identifying.codes_report(self.path, self._store, self._live, category, k, sample)
 
     def snapshot(self, tag: str) -> int:
         """Name the present state of items, vectors and events, so that `restore` can bring it back."""

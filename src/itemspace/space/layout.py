@@ -7,6 +7,7 @@ shop.space/
   stores/<name>/             the record: items, vectors, events (live)
   stages/<fingerprint>/      finished steps of an unfinished build
   reports/, maps/            what was measured and drawn last
+  identities/<number>/       semantic IDs: a tokenizer and every code it gave (the live ones are in the store)
 ```
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 TYPE = "space"
 FORMAT = 1
 DERIVED = ("catalog", "dense", "lexical", "suggest")
-BESIDE = ("stores", "stages", "reports", "maps", "BUILDING")
+BESIDE = ("stores", "stages", "reports", "maps", "identities", "BUILDING")
 
 
 class Stages:

@@ -1,0 +1,168 @@
+"""Every tokenizer against the contract."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from itemspace.core.plugins import BUILTIN, find
+from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace
+from itemspace.identify.code_rows import padded
+from itemspace.identify.digits import RandomCodes, SequentialCodes
+from itemspace.identify.fsq import FSQ
+from itemspace.identify.hierarchical_kmeans import HierarchicalKMeans
+from itemspace.identify.product import ProductCodes
+from itemspace.identify.residual_kmeans import ResidualKMeans
+from itemspace.identify.spectral import SpectralCodes
+from itemspace.identify.titles import TitleCodes
+from itemspace.testing.codes import clustered_vectors
+from itemspace.testing.tokenizer import TokenizerContract
+
+
+class TestResidualKMeans(TokenizerContract):
+    def make(self):
+        return ResidualKMeans(levels=3, codebook_size=6, engine="numpy")
+
+
+class TestResidualKMeansByFaiss(TokenizerContract):
+    def make(self):
+        pytest.importorskip("faiss")
+        return ResidualKMeans(levels=2, codebook_size=8, engine="faiss")
+
+
+class TestNormalizedResiduals(TokenizerContract):
+    def make(self):
+        return ResidualKMeans(levels=3, codebook_size=6, normalize_residuals=True, engine="numpy")
+
+
+class TestProductCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return ProductCodes(levels=3, codebook_size=8, engine="numpy")
+
+
+class TestPlainProductCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return ProductCodes(levels=5, codebook_size=4, rotate=False, engine="numpy")
+
+
+class TestFSQ(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return FSQ(levels=2, bins=(4, 3, 2))
+
+
+class TestHierarchicalKMeans(TokenizerContract):
+    def make(self):
+        return HierarchicalKMeans(branches=6, leaf=10)
+
+
+class TestRandomCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return RandomCodes(levels=2, codebook_size=16, collisions="extra_token")
+
+    def stranger(self):
+        return None
+
+    def test_no_two_items_share_a_code(self):
+        super().test_no_two_items_share_a_code()
+        moved = RandomCodes(levels=2, codebook_size=32).fit(self.items()).assign(self.items())
+        assert moved.collisions == 0
+        assert moved.level_sizes == (32, 32)
+
+
+class TestTitleCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return TitleCodes(words=3, vocabulary=12, buckets=4)
+
+    def items(self):
+        rng = np.random.default_rng(0)
+        words = np.array(
+            ["red", "blue", "green", "boot", "shoe", "hat", "coat", "scarf", "the", "new", "old", "big", "small"]
+        )
+        titles = [" ".join(rng.choice(words, rng.integers(0, 5))) for _ in range(300)]
+        return Texts({"title": tuple(titles)})
+
+    def others(self):
+        return Texts({"title": ("", "red boot", "Red BOOT!", "unseen words", "coat", "coat", *["hat"] * 50)})
+
+    def stranger(self):
+        return None
+
+
+class TestSequentialCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return SequentialCodes(base=8)
+
+    def items(self):
+        return Dense(np.random.default_rng(0).permutation(300)[:, None].astype(np.float64), VectorSpace("n", 1))
+
+    def others(self):
+        return Dense(np.arange(300, 350)[:, None].astype(np.float64), VectorSpace("n", 1))
+
+    def stranger(self):
+        return None
+
+    def test_a_batch_equals_its_items(self):
+        tokenizer, items = self.fitted(), self.items()
+        whole = tokenizer.assign(items)
+        assert tokenizer.assign(items.take(np.array([5])))[0] == whole[5]
+
+
+def block_affinity(n=300, clusters=5, seed=0):
+    """A block affinity with noise, ten items that nobody met, and the block of every item."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, clusters, n)
+    together = rng.poisson(np.where(label[:, None] == label, 0.5, 0.01))
+    together = np.triu(together, 1)
+    together = together + together.T
+    together[-10:] = together[:, -10:] = 0
+    space = VectorSpace(f"blocks-{seed}", n, "dot")
+    return Sparse(sp.csr_matrix(together.astype(np.float32)), space), label
+
+
+class TestSpectralCodes(TokenizerContract):
+    def make(self):
+        return SpectralCodes(branches=5, leaf=20)
+
+    def vectors(self):
+        return block_affinity()
+
+    def items(self):
+        return block_affinity()[0]
+
+    def others(self):
+        return self.items().take(np.arange(40))
+
+    def stranger(self):
+        return block_affinity(seed=1)[0]
+
+    def test_items_nobody_met_stand_apart(self):
+        codes = padded(self.codes())
+        assert (codes[-10:, 0] == 5).all()
+        assert (codes[:-10, 0] < 5).all()
+
+
+def test_every_tokenizer_is_found_by_its_name():
+    for name in BUILTIN["tokenizers"]:
+        assert hasattr(find("tokenizers", name), "assign")
+
+
+def test_vectors_are_read_in_blocks_of_a_mapped_file(tmp_path):
+    vectors = clustered_vectors(40_000, seed=5)[0]
+    np.save(tmp_path / "v.npy", vectors.values)
+    mapped = Dense(np.load(tmp_path / "v.npy", mmap_mode="r"), vectors.space)
+    tokenizer = ResidualKMeans(levels=2, codebook_size=16, engine="numpy", iterations=3)
+    one = tokenizer.fit(vectors).assign(vectors)
+    assert one.fingerprint == tokenizer.fit(mapped).assign(mapped).fingerprint
+    parts = np.concatenate([tokenizer.levels(mapped.take(np.arange(a, a + 97))) for a in range(0, 970, 97)])
+    np.testing.assert_array_equal(parts, tokenizer.levels(mapped)[:970])
