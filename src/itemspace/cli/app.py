@@ -18,8 +18,8 @@ from itemspace.cli.live import add, log, remove, update
 from itemspace.cli.make import build, demo
 from itemspace.cli.measure import bench, evaluate
 from itemspace.cli.serve import serve
-from itemspace.cli.store import store_app
 from itemspace.cli.sid import sid_app
+from itemspace.cli.store import store_app
 from itemspace.cli.systems import systems_app
 
 app = typer.Typer(
