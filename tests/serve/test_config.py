@@ -1,5 +1,7 @@
 """What a server is told, and what it refuses to be told."""
 
+import datetime
+
 import pytest
 
 from itemspace.core.errors import RecipeError
@@ -81,6 +83,20 @@ class TestKeys:
         assert keys.find(key[:-1]) is None
         assert keys.find("") is None
 
+    def test_a_key_opens_until_its_last_day_is_over(self):
+        key, line = new_key("guest", ["read"], datetime.date(2031, 5, 30))
+        assert line.endswith(" until:2031-05-30")
+        held = keys_of(line).find(key)
+        assert not held.expired()
+        assert not held.expired(datetime.datetime(2031, 5, 30, 23, 59, 59, tzinfo=datetime.UTC))
+        assert held.expired(datetime.datetime(2031, 5, 31, tzinfo=datetime.UTC))
+        moment = keys_of(line.replace("2031-05-30", "2031-05-30T12:00+02:00")).find(key)
+        assert not moment.expired(datetime.datetime(2031, 5, 30, 9, 59, tzinfo=datetime.UTC))
+        assert moment.expired(datetime.datetime(2031, 5, 30, 10, tzinfo=datetime.UTC))
+        assert not keys_of(new_key("page")[1]).known[0].expired(datetime.datetime.max.replace(tzinfo=datetime.UTC))
+        with pytest.raises(RecipeError, match="names no day"):
+            new_key("guest", until="tomorrow")
+
     def test_a_plain_key_in_the_environment_alone(self, tmp_path):
         assert keys_of("ci read,write plain:0123456789abcdef").find("0123456789abcdef").scopes == {"read", "write"}
         file = tmp_path / "keys.txt"
@@ -92,6 +108,9 @@ class TestKeys:
         ("line", "told"),
         [
             ("page read", "2 words are no key"),
+            (f"page read sha256:{'0' * 64} 2031-05-30", "names no day"),
+            (f"page read sha256:{'0' * 64} until:2031-02-30", "names no day"),
+            (f"page read sha256:{'0' * 64} until:2031-02-20 more", "5 words are no key"),
             ("page red sha256:" + "0" * 64, "unknown scope `red`"),
             ("page read sha256:" + "0" * 63, "neither a hash"),
             ("page read plain:short", "neither a hash nor long enough"),

@@ -42,6 +42,50 @@ def test_over_a_long_time_the_rate_holds():
     assert 498 <= let <= 502
 
 
+def test_workers_that_share_a_folder_count_together(tmp_path):
+    clock = Clock()
+    one, other = (RateLimit(2.0, 3, clock, shared=tmp_path) for _ in range(2))
+    assert [limit.wait("a") for limit in (one, other, one, other)] == [0.0, 0.0, 0.0, 0.5]
+    assert other.wait("b") == 0.0
+    clock.now = 0.5
+    assert one.wait("a") == 0.0
+    assert other.wait("a") == 0.5
+    clock.now = 1000.0
+    assert [limit.wait("a") for limit in (one, other, one, other)] == [0.0, 0.0, 0.0, 0.5]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1 << 20
+    assert RateLimit(0.0, 3, clock, shared=tmp_path / "nowhere").wait("a") == 0.0
+
+
+def test_over_a_long_time_workers_keep_the_rate_as_one_would(tmp_path):
+    clock = Clock()
+    shared, alone = [RateLimit(5.0, 2, clock, shared=tmp_path) for _ in range(3)], RateLimit(5.0, 2, clock)
+    for step in range(3_000):
+        clock.now = step * 0.01
+        assert shared[step % 3].wait("a") == pytest.approx(alone.wait("a"))
+
+
+def test_a_shared_table_stays_as_it_is_and_the_greedy_stay_limited(tmp_path):
+    clock = Clock()
+    limit = RateLimit(1.0, 1, clock, shared=tmp_path)
+    before = (tmp_path / limits.NAME).stat().st_size
+    for caller in range(3_000):
+        clock.now += 0.01
+        limit.wait(f"caller {caller}")
+        limit.wait("greedy")
+    assert (tmp_path / limits.NAME).stat().st_size == before
+    assert limit.wait("greedy") > 0
+
+
+def test_a_worker_that_hangs_at_the_table_holds_nobody_up(tmp_path):
+    import fcntl
+
+    limit = RateLimit(1.0, 1, Clock(), shared=tmp_path)
+    with (tmp_path / limits.NAME).open("r+b") as hung:
+        fcntl.flock(hung, fcntl.LOCK_EX)
+        assert limit.wait("a") == 0.0
+        assert limit.wait("a") == 1.0
+
+
 def test_no_rate_no_limit():
     limit = RateLimit(0.0, 1, Clock())
     assert all(limit.wait("a") == 0.0 for _ in range(100))
@@ -55,7 +99,7 @@ def test_memory_stays_bounded_and_the_greedy_stay_limited(monkeypatch):
         clock.now += 0.1
         limit.wait(f"caller {caller}")
         limit.wait("greedy")
-    assert len(limit._buckets) <= 51
+    assert len(limit.buckets) <= 51
     assert limit.wait("greedy") > 0
 
 

@@ -421,6 +421,18 @@ class TestKeys:
         answer = client.post(f"{SHOP}/search", json={"query": "x"}, headers={"X-API-Key": keys["reader"]})
         assert answer.status_code == 200
 
+    def test_a_key_whose_time_is_over(self, serving, built, tmp_path):
+        from itemspace.serve.keys import new_key
+
+        file = tmp_path / "keys.txt"
+        (old, one), (new, other) = new_key("old", until="2020-01-01"), new_key("new", until="2120-01-01")
+        file.write_text(f"{one}\n{other}\n")
+        client = serving({"spaces": {"shop": built}, "key_file": file})
+        refused = client.get(SHOP, headers=bearer(old))
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert "`old` has expired" in refused.json()["error"]["message"]
+        assert client.get(SHOP, headers=bearer(new)).status_code == 200
+
     def test_no_space_is_told_of_without_a_key(self, guarded):
         client, _ = guarded
         assert client.get("/v1/spaces/other").status_code == client.get(SHOP).status_code == 401

@@ -12,13 +12,16 @@ import typer
 def new_key(
     name: Annotated[str, typer.Argument(help="Whose key it is, as the log names it.")],
     scopes: Annotated[str, typer.Option(help="read, write or read,write.")] = "read",
+    until: Annotated[
+        str | None, typer.Option(help="Its last day, such as 2027-12-31; without one it never ends.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="Add its line to this key file (made when missing).")] = None,
 ) -> None:
     """Make an API key. It is shown once; the server keeps its hash."""
     from itemspace.core.errors import RequestError
     from itemspace.serve import keys
 
-    key, line = keys.new_key(name, scopes.split(","))
+    key, line = keys.new_key(name, scopes.split(","), until)
     if file is None:
         print(f"{key}\n\nThe key is shown this once. Its line for the key file of the server:\n\n{line}")
         return

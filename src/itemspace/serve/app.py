@@ -19,15 +19,17 @@ from itemspace.serve.aside import Aside
 from itemspace.serve.batching import Gone
 from itemspace.serve.body import check_media, from_json, from_query, read_body
 from itemspace.serve.config import ServeConfig, is_local
+from itemspace.serve.cors import Cors, Headers
 from itemspace.serve.errors import Refusal, refusal, unforeseen
 from itemspace.serve.keys import Key, Keys, presented, unauthorized
 from itemspace.serve.limits import RateLimit
 from itemspace.serve.logs import LOGGER, REQUESTS, request_id
-from itemspace.serve.metrics import Metrics
+from itemspace.serve.metrics import Metrics, shared_folder
 from itemspace.serve.rendering import plain
 from itemspace.serve.routes import ENDPOINTS
 from itemspace.serve.ruling import RuleFile
-from itemspace.serve.served import Served, Spaces, UnknownSpace
+from itemspace.serve.served import Served
+from itemspace.serve.spaces import Spaces, UnknownSpace
 from itemspace.serve.table import Call, Endpoint, Raw, Table, segments_of
 
 Systems = Callable[[], Sequence[Mapping[str, Any]]]
@@ -50,6 +52,7 @@ class _Exchange:
     refused: str | None = None
     told: dict[str, Any] = field(default_factory=dict)
     started: bool = False
+    cors: Headers = ()
 
 
 class Application:
@@ -75,10 +78,12 @@ class Application:
         config.check_paths()
         self.rules = {name: RuleFile(path) for name, path in config.rules.items()}
         self.metrics = Metrics()
-        self.limit = RateLimit(config.limits.rate_per_s, config.limits.burst, clock)
+        limits = config.limits
+        self.limit = RateLimit(limits.rate_per_s, limits.burst, clock, shared=shared_folder())
         self.table = Table(ENDPOINTS)
         self.openapi = self.dumps(openapi.document(ENDPOINTS, keys=bool(self.keys)))
         self.aside = Aside()
+        self.cors = Cors(config.cors_origins)
         self.told_spaces: dict[str, dict[str, Any]] = {}
         self._spaces: Spaces | None = None
         self._page = _page() if config.page else None
@@ -164,7 +169,7 @@ class Application:
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
-        at = _Exchange(scope, headers, request_id(headers), time.perf_counter())
+        at = _Exchange(scope, headers, request_id(headers), time.perf_counter(), cors=self.cors.headers(headers))
         self.metrics.began()
         try:
             raw = await self._answered(at, receive, send)
@@ -184,6 +189,9 @@ class Application:
         """The answer, a refusal included; None where the page has sent it already."""
         try:
             self._check_host(at)
+            asked_before = self.cors.preflight(at.scope["method"], at.headers)
+            if asked_before is not None:
+                return asked_before
             segments = segments_of(at.scope)
             found = self.table.find(at.scope["method"], segments)
             if found is None:
@@ -341,6 +349,8 @@ def _check_scope(given: str | None, key: Key | None, scope: str) -> None:
         raise unauthorized("this needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
     if key is None:
         raise unauthorized("this key is not known here.")
+    if key.expired():
+        raise unauthorized(f"the key `{key.name}` has expired. Ask for a new one.")
     if scope not in key.scopes:
         raise Refusal(403, "scope", f"the key `{key.name}` is not for {'changing' if scope == 'write' else 'reading'}.")
 
@@ -349,7 +359,7 @@ async def _send(at: _Exchange, raw: Raw, send: Any) -> None:
     at.status, at.started = raw.status, True
     media = _JSON if raw.media == "application/json" else (b"content-type", raw.media.encode())
     length = (b"content-length", str(len(raw.body)).encode())
-    headers = [media, length, (b"x-request-id", at.id.encode()), *_ALWAYS, *raw.headers]
+    headers = [media, length, (b"x-request-id", at.id.encode()), *_ALWAYS, *at.cors, *raw.headers]
     await send({"type": "http.response.start", "status": raw.status, "headers": headers})
     await send({"type": "http.response.body", "body": raw.body})
 

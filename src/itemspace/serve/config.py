@@ -32,6 +32,7 @@ from itemspace.core.errors import RecipeError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a Space may be called in addresses."""
+ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
@@ -56,7 +57,7 @@ class Limits(Config):
     max_waiting: int = Field(256, ge=1)
     """Requests at work or waiting in one process; more are answered 503."""
     rate_per_s: float = Field(0.0, ge=0)
-    """Requests a second that one key (or, without a key, one address) may make of one process; 0 for no limit."""
+    """Requests a second that one key (or, without a key, one address) may make, of all workers together; 0 for no limit."""
     burst: int = Field(20, ge=1)
     """How many of these may come at once."""
 
@@ -85,6 +86,8 @@ class ServeConfig(Config):
     """The environment variable that holds keys where there is no file."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which a server without keys may be asked, besides those of this machine."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins such as "https://www.example.org" whose pages may ask from a browser; by default none but its own."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-For` is believed."""
     page: bool = True
@@ -100,6 +103,15 @@ class ServeConfig(Config):
                     f'"{shown(name)}" cannot be part of an address; name a Space with letters, digits, "-" and "_"'
                 )
         return spaces
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                told = "name each origin as a browser sends it, such as https://www.example.org: no path, no *"
+                raise ValueError(f'"{shown(origin)}" is no origin; {told}')
+        return origins
 
     @field_validator("rules")
     @classmethod

@@ -1,12 +1,14 @@
-"""API keys: kept as hashes with a name and scopes, compared in constant time.
+"""API keys: kept as hashes with a name, scopes and perhaps a last day, compared in constant time.
 
-A key file has a line per key, `NAME SCOPES sha256:HASH`; scopes are `read`, `write` or `read,write`, and lines that start
-with # say nothing. `new_key` makes a key and its line. The environment variable that stands for the file holds the same
+A key file has a line per key, `NAME SCOPES sha256:HASH` or `NAME SCOPES sha256:HASH until:2027-12-31`, its last day (UTC)
+or a moment such as 2027-12-31T18:00+01:00; scopes are `read`, `write` or `read,write`, and lines that start with # say
+nothing. `new_key` makes a key and its line. The environment variable that stands for the file holds the same
 lines, separated by line ends or semicolons, and there a key may also be given as it is: `NAME SCOPES plain:KEY`.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import hmac
 import os
@@ -27,17 +29,25 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _SAY = (
     "Write `NAME SCOPES sha256:HASH`, such as the line that itemspace.serve.new_key() makes; scopes are read, write or "
-    "read,write."
+    "read,write; `until:2027-12-31` after it names the last day."
 )
 
 
 @dataclass(frozen=True)
 class Key:
-    """A caller: name, scopes and the SHA-256 of the key itself. Keys are long and random, so a plain hash is enough."""
+    """A caller: name, scopes and the SHA-256 of the key itself. Keys are long and random, so a plain hash is enough.
+
+    until: from when it opens nothing any more, with a time zone; None for always.
+    """
 
     name: str
     scopes: frozenset[str]
     digest: bytes
+    until: datetime.datetime | None = None
+
+    def expired(self, now: datetime.datetime | None = None) -> bool:
+        """Whether its time is over. now: with a time zone, by default the present."""
+        return self.until is not None and (now or datetime.datetime.now(datetime.UTC)) >= self.until
 
 
 @dataclass(frozen=True)
@@ -91,14 +101,20 @@ class Keys:
             )
 
 
-def new_key(name: str = "key", scopes: Iterable[str] = ("read",)) -> tuple[str, str]:
+def new_key(
+    name: str = "key", scopes: Iterable[str] = ("read",), until: datetime.date | str | None = None
+) -> tuple[str, str]:
     """A new random key, and the line to put into the key file. The key itself is kept nowhere: note it down.
 
+    until: its last day, or the moment from which it opens nothing; without one it opens for ever.
+
     Raises:
-        RecipeError: a name with other characters than letters, digits, ".", "_" and "-", or an unknown scope.
+        RecipeError: a name with other characters than letters, digits, ".", "_" and "-", an unknown scope, or no date.
     """
     key = f"its_{secrets.token_urlsafe(32)}"
     line = f"{name} {','.join(sorted(set(scopes)))} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    if until is not None:
+        line += f" until:{until if isinstance(until, str) else until.isoformat()}"
     next(iter(_read([line], "new_key", plain=False)))
     return key, line
 
@@ -143,17 +159,33 @@ def _read(lines: Iterable[str], source: str, *, plain: bool) -> Iterable[Key]:
 
 def _key(words: list[str], place: str, *, plain: bool) -> Key:
     """One line as a key. What is wrong with the key itself is said without showing it."""
-    if len(words) != 3:
+    if not 3 <= len(words) <= 4:
         raise RecipeError(f"{place}: {len(words)} words are no key. {_SAY}")
-    name, scopes, secret = words
+    name, scopes, secret = words[:3]
     if not _NAME.fullmatch(name):
         raise RecipeError(f'{place}: "{shown(name)}" is no name for a key; use letters, digits, ".", "_" and "-".')
     wanted = frozenset(scopes.split(","))
     if not wanted <= set(SCOPES):
         raise RecipeError(f"{place}: unknown scope `{shown(min(wanted - set(SCOPES)))}`. {_SAY}")
+    until = _until(words[3], place, name) if len(words) == 4 else None
     hashed = _HASH.fullmatch(secret)
     if hashed:
-        return Key(name, wanted, bytes.fromhex(hashed[1]))
+        return Key(name, wanted, bytes.fromhex(hashed[1]), until)
     if plain and secret.startswith("plain:") and len(secret) >= SHORTEST + len("plain:"):
-        return Key(name, wanted, hashlib.sha256(secret.removeprefix("plain:").encode()).digest())
+        return Key(name, wanted, hashlib.sha256(secret.removeprefix("plain:").encode()).digest(), until)
     raise RecipeError(f"{place}: the key of `{name}` is neither a hash nor long enough. {_SAY}")
+
+
+def _until(word: str, place: str, name: str) -> datetime.datetime:
+    """From when a key opens nothing: the end of the day that `until:DAY` names, or the moment."""
+    told = word.removeprefix("until:")
+    try:
+        if told != word and len(told) == len("2027-12-31"):
+            day = datetime.date.fromisoformat(told) + datetime.timedelta(days=1)
+            return datetime.datetime.combine(day, datetime.time.min, datetime.UTC)
+        moment = datetime.datetime.fromisoformat(told)
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or told == word:
+        raise RecipeError(f'{place}: the key of `{name}` ends with "{shown(word)}", which names no day. {_SAY}')
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)

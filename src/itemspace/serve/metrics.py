@@ -78,13 +78,19 @@ class Metrics:
             self._version.labels(served.name).set(served.version)
             self._items.labels(served.name).set(served.catalog.count)
             self.waiting(served)
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        if not folder:
+        folder = shared_folder()
+        if folder is None:
             return generate_latest(self.registry)
-        _forget_dead(Path(folder))
+        _forget_dead(folder)
         every = CollectorRegistry()
         MultiProcessCollector(every)
         return generate_latest(every)
+
+
+def shared_folder() -> Path | None:
+    """The folder that the workers of one server have in common; None in a process that serves alone."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
 
 
 def _forget_dead(folder: Path) -> None:

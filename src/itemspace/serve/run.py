@@ -303,12 +303,15 @@ def _listening_at(family: int, kind: int, protocol: int, address: tuple[Any, ...
 
 
 def worker_environment(workers: int) -> dict[str, str]:
-    """This process's environment, with the threads of math libraries bounded so that workers do not fight for cores.
+    """This process's environment, with the threads of math libraries bounded so that workers do not fight for cores, and
+    few heaps.
 
     What is set already stays.
     """
     share = max(1, len(os.sched_getaffinity(0)) // workers)
-    return {name: str(share) for name in _MATH} | {"PYTHONUNBUFFERED": "1"} | os.environ
+    made = {name: str(share) for name in _MATH} | {"PYTHONUNBUFFERED": "1"}
+    # Each of the engine's many threads would keep a heap of its own, and what it once needed in it.
+    return made | {"MALLOC_ARENA_MAX": "2"} | os.environ
 
 
 def _address(one: socket.socket) -> str:

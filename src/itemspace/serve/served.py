@@ -1,4 +1,4 @@
-"""`Served`: one Space in one process, held under load. `Spaces`: all that a server serves."""
+"""`Served`: one Space in one process, held under load."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.errors import InUseError, ItemspaceError, RequestError, nearest
+from itemspace.core.errors import InUseError, ItemspaceError
 from itemspace.core.files import as_path
 from itemspace.serve.batching import Closing, Overloaded, Pool, TimedOut
+from itemspace.serve.generation import Generation, opened
 from itemspace.serve.questions import (
     RecommendQuestion,
     SearchQuestion,
@@ -38,18 +39,12 @@ __all__ = [
     "SearchQuestion",
     "Served",
     "ServedOptions",
-    "Spaces",
     "TimedOut",
-    "UnknownSpace",
 ]
 
 T = TypeVar("T")
 X = TypeVar("X")
 _LOG = logging.getLogger("itemspace.serve")
-
-
-class UnknownSpace(RequestError):
-    """The server has no Space of that name."""
 
 
 class Configured(Protocol):
@@ -93,36 +88,6 @@ class ServedOptions:
         )
 
 
-class _Generation:
-    """An opened Space and who reads it; once retired, the last reader closes it."""
-
-    def __init__(self, space: Space, mark: object) -> None:
-        self.space, self.mark = space, mark
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._retired = False
-
-    def enter(self) -> bool:
-        """Count a reader in, unless it has been retired."""
-        with self._lock:
-            self._readers += not self._retired
-            return not self._retired
-
-    def leave(self) -> None:
-        with self._lock:
-            self._readers -= 1
-            last = self._retired and self._readers == 0
-        if last:
-            self.space.close()
-
-    def retire(self) -> None:
-        with self._lock:
-            last = not self._retired and self._readers == 0
-            self._retired = True
-        if last:
-            self.space.close()
-
-
 class Served:
     """One Space in one process: reads on a bounded pool, questions asked alike answered together, one writer over all
     processes, changes visible to the next read anywhere, and new generations taken over without a failed read.
@@ -130,7 +95,7 @@ class Served:
     Its coroutines belong to one event loop.
     """
 
-    def __init__(self, name: str, path: Path, options: ServedOptions, generation: _Generation) -> None:
+    def __init__(self, name: str, path: Path, options: ServedOptions, generation: Generation) -> None:
         """Use `open`."""
         self.name, self.path, self.options = name, path, options
         self._now = generation
@@ -163,7 +128,7 @@ class Served:
         """
         home = as_path(path)
         mark = current_mark(home)
-        return cls(name, home, options or ServedOptions(), _Generation(_open(home), mark))
+        return cls(name, home, options or ServedOptions(), Generation(opened(home), mark))
 
     @property
     def ready(self) -> bool:
@@ -368,14 +333,14 @@ class Served:
             if mark == self._now.mark or (mark == self._refused and not again):
                 return False
             try:
-                space = _open(self.path)
+                space = opened(self.path)
             except ItemspaceError as error:
                 self._refused = mark
                 _LOG.error("%s: generation %s goes on answering: %s", self.name, self.generation, error)
                 if again:
                     raise
                 return False
-            old, self._now = self._now, _Generation(space, mark)
+            old, self._now = self._now, Generation(space, mark)
             old.retire()
             _LOG.info("%s: generation %s answers now", self.name, self.generation)
             return True
@@ -392,53 +357,3 @@ class Served:
         self._follower.shutdown(wait=True)
         self._now.retire()
         self._count.close()
-
-
-def _open(path: Path) -> Space:
-    from itemspace.space import Space
-
-    return Space.open(path)
-
-
-class Spaces:
-    """The Spaces of one server, by name."""
-
-    def __init__(self, served: Mapping[str, Served]) -> None:
-        """Use `open`."""
-        self._served = dict(served)
-
-    @classmethod
-    def open(cls, config: Configured, options: ServedOptions | None = None) -> Self:
-        """Open every Space that `config` names. options: instead of what `config` says of threads and limits.
-
-        Raises:
-            ArtifactError: one of them is missing or damaged.
-        """
-        chosen = options or ServedOptions.of(config)
-        return cls({name: Served.open(name, path, chosen) for name, path in config.spaces.items()})
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._served)
-
-    @property
-    def ready(self) -> bool:
-        """Whether all of them answer."""
-        return all(served.ready for served in self._served.values())
-
-    def __iter__(self) -> Iterator[Served]:
-        return iter(self._served.values())
-
-    def get(self, name: str) -> Served:
-        """The Space of that name.
-
-        Raises:
-            UnknownSpace: there is none.
-        """
-        if name not in self._served:
-            raise UnknownSpace(f"there is no Space `{name}` here.{nearest(name, self._served)}")
-        return self._served[name]
-
-    async def close(self) -> None:
-        """Close them all."""
-        await asyncio.gather(*(served.close() for served in self._served.values()))

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from itemspace.core.errors import ArtifactError
 from itemspace.core.files import copy_files, fsync_file, fsync_folder
+from itemspace.core.memory import give_back
 
 ROW = pa.field("_row", pa.int32())
 VERSION = pa.field("_version", pa.int64())
@@ -150,7 +151,7 @@ def damaged(place: Path, error: Exception) -> ArtifactError:
     return ArtifactError(f"{place} is damaged, or was tidied away while it was read: {told}")
 
 
-CACHE_BYTES = 16 << 20
+CACHE_BYTES = 4 << 20
 """The most that the engine keeps of manifests, and of indexes. Every commit has a manifest of its own, and by default a
 process that commits all day keeps a gigabyte of them."""
 
@@ -247,6 +248,7 @@ class Tables:
         # the newest of those old enough was the present one until its successor came, perhaps a moment ago.
         horizon = max((t for t in written if t < now - keep_seconds), default=now - keep_seconds)
         head.optimize(cleanup_older_than=timedelta(seconds=now - horizon + 0.002))
+        give_back()
         self._settle(name)
         return head.version
 

@@ -204,8 +204,11 @@ def test_workers_listen_at_one_address_that_counts_as_taken(host):
 
 def test_math_threads_are_the_workers_share_and_what_is_set_stays(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     told = worker_environment(10_000)
-    assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"]) == ("1", "7")
+    assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"], told["MALLOC_ARENA_MAX"]) == ("1", "7", "2")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
+    assert worker_environment(1)["MALLOC_ARENA_MAX"] == "8"
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert worker_environment(2)["OMP_NUM_THREADS"] == "4"
