@@ -142,8 +142,9 @@ class ApproximateIndex(TableIndex):
 
     def _lists_again(self) -> Lists | None:
         lists = self._new_lists(self.table)
-        for slots, vectors in self._everything() if lists is not None else ():
-            lists.add(slots, vectors)
+        if lists is not None:
+            for slots, vectors in self._everything():
+                lists.add(slots, vectors)
         return lists
 
     def _measured(self, held: np.ndarray) -> Calibration:
