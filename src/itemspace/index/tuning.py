@@ -33,13 +33,19 @@ ASKING = 0.5
 LEVEL = 1.1
 """Times within this of the cheapest are level, by what repeated measurements differ; the smallest of them is chosen."""
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "flat": ({"int8_copy": "never"}, {"int8_copy": "always"}, {"storage": "float16"}, {"storage": "int8"}),
+    "flat": ({"int8_copy": "never"}, {"int8_copy": "always"}, {"dtype": "float16"}, {"dtype": "int8"}),
     "ivf": ({}, {"codes": "int8"}),
     "hnsw": ({}, {"m": 32}, {"engine": "usearch", "storage": "int8"}, {"lists": "never"}),
+    **{
+        name: ({"compression": 32}, {"compression": 16}, {"compression": 8})
+        for name in ("pq", "opq", "rabitq", "binary")
+    },
 }
 """What is tried of an index beside its defaults; variants whose settings it does not have are left out."""
 FIRST = ("flat", "hnsw", "ivf")
 """Tried first, should the time run out."""
+IF_NAMED = ("aq", "lsh", "rp-trees", "sketch", "recompute", "acorn")
+"""Tried only where they are asked for: slower to build, to search or to read, in all that was measured of them."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def candidates(types: Sequence[str] | None = None) -> list[Candidate]:
             )
     out = []
     for name in sorted(fit, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
-        if types and name not in types:
+        if name not in types if types else name in IF_NAMED:
             continue
         kind = known[name]
         tried = getattr(kind, "variants", VARIANTS.get(name, ({},)))

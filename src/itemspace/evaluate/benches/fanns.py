@@ -139,7 +139,7 @@ def exact_rows(items: Dense, queries: Dense, k: int, within: Selection) -> np.nd
     out = np.full(scores.shape, -np.inf, np.float32)
     group, row = within.include.groups, within.include.values
     out[group, row] = scores[group, row]
-    width = min(k, out.shape[1])
+    width = min(k, len(items))
     best = np.argsort(-out, axis=1, kind="stable")[:, :width]
     found = np.where(np.take_along_axis(out, best, 1) > -np.inf, best, -1).astype(np.int32)
     return np.pad(found, ((0, 0), (0, k - width)), constant_values=-1)
