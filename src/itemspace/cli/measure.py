@@ -75,7 +75,7 @@ def bench(
 
     if seeds < 1:
         raise RequestError(f"--seeds is a whole number of at least 1, got {seeds}.")
-    given = {"task": task, "lang": lang, "locale": locale, "runs": runs, "model": model, "count": count}
+    given: dict[str, Any] = {"task": task, "lang": lang, "locale": locale, "runs": runs, "model": model, "count": count}
     given["types"] = id_list(types) or None
     options = {name: value for name, value in given.items() if value is not None}
     takes = OPTIONS.get(family, ())

@@ -114,7 +114,7 @@ def _ranges(name: str, known: np.ndarray, values: Sequence[Any], chosen: np.ndar
     return tuple(f"{quoted(name)} between {a!r} and {b!r}" for a, b in zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _column(catalog: Catalog, kind: str) -> str | None:
+def _column(catalog: Catalog, kind: Literal["category", "list", "number"]) -> str | None:
     """The column of a kind that filters most usefully: most items have it, and its values come again."""
     best, found = 0.0, None
     for name in catalog.schema.columns(kind):

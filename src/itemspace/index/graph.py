@@ -39,11 +39,13 @@ def engine_for(config: HNSWConfig) -> str:
 class Graph:
     """Slots linked to their near neighbors. Candidates only: scores are the caller's to compute."""
 
+    _held: Any = None
+    _saved: Saved | None = None
+
     def __init__(self, space: VectorSpace, config: HNSWConfig, engine: str | None = None) -> None:
         self.space, self.config = space, config
         self.engine = engine or engine_for(config)
         self._held = _ENGINES[self.engine](space, config)
-        self._saved: Saved | None = None
         self._reading = threading.Lock()
 
     def __len__(self) -> int:
@@ -58,6 +60,10 @@ class Graph:
                     self._read(self._saved)
                     self._saved = None
         return self._held
+
+    @_index.setter
+    def _index(self, engine: Any) -> None:
+        self._held, self._saved = engine, None
 
     def _read(self, saved: Saved) -> None:
         try:

@@ -1,8 +1,9 @@
 """Which index for these vectors: candidates measured on a sample, the cheapest that reaches a recall within a memory.
 
 Every candidate is built over the sample (and over a quarter of it, to see what grows), asked queries that it does not
-hold, and judged by exact answers. Memory is extrapolated by the line through both sizes, time by the power of the size
-it grew with (at most linearly), and recall by the logarithm of the size where the index does not aim at a recall itself.
+hold, and judged by exact answers. Memory is extrapolated by the line through both sizes, and so is the time of what scans
+everything; other times by the power of the size they grew with (at most linearly), and recall by the logarithm of the size
+where the index does not aim at a recall itself.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ ASKING = 0.5
 LEVEL = 1.1
 """Times within this of the cheapest are level, by what repeated measurements differ; the smallest of them is chosen."""
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "flat": ({"int8_copy": "never"}, {"int8_copy": "always"}, {"storage": "float16"}, {"storage": "int8"}),
+    "flat": ({"int8_copy": "never"}, {"int8_copy": "always"}, {"dtype": "float16"}, {"dtype": "int8"}),
     "ivf": ({}, {"codes": "int8"}),
     "hnsw": ({}, {"m": 32}, {"engine": "usearch", "storage": "int8"}, {"lists": "never"}),
+    **{
+        name: ({"compression": 32}, {"compression": 16}, {"compression": 8})
+        for name in ("pq", "opq", "rabitq", "binary")
+    },
 }
 """What is tried of an index beside its defaults; variants whose settings it does not have are left out."""
 FIRST = ("flat", "hnsw", "ivf")
 """Tried first, should the time run out."""
+IF_NAMED = ("aq", "lsh", "rp-trees", "sketch", "recompute", "acorn")
+"""Tried only where they are asked for: slower to build, to search or to read, in all that was measured of them."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ def candidates(types: Sequence[str] | None = None) -> list[Candidate]:
             )
     out = []
     for name in sorted(fit, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
-        if types and name not in types:
+        if name not in types if types else name in IF_NAMED:
             continue
         kind = known[name]
         tried = getattr(kind, "variants", VARIANTS.get(name, ({},)))
@@ -203,7 +210,9 @@ def tune(
         raise RequestError(f"recall is a number above 0 and at most 1, got {recall:g}.")
     if len(vectors) < 2 * k or len(queries) == 0:
         raise RequestError(f"{len(vectors):,} vectors and {len(queries):,} queries are too few to tune an index on.")
-    began, trials, left_out = time.monotonic(), [], {}
+    trials: list[Trial] = []
+    left_out: dict[str, str] = {}
+    began = time.monotonic()
     exams = [Exam.of(vectors, queries, k)]
     if size > len(vectors):
         few = np.sort(derive(rng, "quarter").choice(len(vectors), max(len(vectors) // QUARTER, 2 * k), replace=False))
@@ -252,7 +261,7 @@ def _tried(candidate: Candidate, exams: Sequence[Exam], size: int, recall: float
                 point(with_effort(one, **setting), exam, setting, seconds=ASKING)
                 for (one, _, _), exam in zip(made, exams, strict=True)
             ]
-            trial = _expected(candidate, points, [m[2] for m in made], exams, size, build_s, aims)
+            trial = _expected(candidate, points, [m[2] for m in made], exams, size, build_s, (aims, index.exact))
             yield trial
             if trial.recall >= recall:
                 return  # more effort finds more, and costs more
@@ -276,9 +285,10 @@ def _expected(
     exams: Sequence[Exam],
     size: int,
     build_s: float,
-    aims: bool,
+    kind: tuple[bool, bool],
 ) -> Trial:
-    """What was measured at one or two sizes, at full size."""
+    """What was measured at one or two sizes, at full size. kind: whether the index aims at a recall, and is exact."""
+    aims, exact = kind
     last, n = points[-1], len(exams[-1].items)
     if len(points) == 1:
         return Trial(
@@ -290,8 +300,8 @@ def _expected(
         candidate,
         last.setting,
         max(recall, 0.0),
-        powered(first.one_us, last.one_us, m, n, size),
-        powered(first.batch_us, last.batch_us, m, n, size),
+        timed(first.one_us, last.one_us, m, n, size, exact),
+        timed(first.batch_us, last.batch_us, m, n, size, exact),
         linear(feet[0].memory, feet[1].memory, m, n, size),
         linear(feet[0].disk, feet[1].disk, m, n, size),
         build_s * size / n,
@@ -302,6 +312,11 @@ def _expected(
 def linear(first: float, last: float, m: int, n: int, size: int) -> float:
     """What was `first` at m and `last` at n, at `size`, on a line."""
     return last + (last - first) / (n - m) * (size - n)
+
+
+def timed(first: float, last: float, m: int, n: int, size: int, exact: bool) -> float:
+    """Time at `size`: of what scans everything a part that is always there and one that is as long as the index is."""
+    return max(linear(first, last, m, n, size), last) if exact else powered(first, last, m, n, size)
 
 
 def powered(first: float, last: float, m: int, n: int, size: int) -> float:

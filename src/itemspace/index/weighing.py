@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from itemspace.core.contracts import Index
+from itemspace.core.hits import Hits
 from itemspace.core.vectors import Dense, VectorSpace
 from itemspace.index.flat import FlatIndex
 from itemspace.index.scoring import pair_scores
@@ -124,7 +125,13 @@ def with_effort(index: Index, **setting: Any) -> Index:
     return out
 
 
-def point(index: Index, exam: Exam, setting: Mapping[str, Any], *, alone: int = 50, seconds: float = 1.0) -> Point:
+class Searched(Protocol):
+    """Whatever answers a batch of vectors."""
+
+    def search(self, queries: Any, k: int) -> Hits: ...
+
+
+def point(index: Searched, exam: Exam, setting: Mapping[str, Any], *, alone: int = 50, seconds: float = 1.0) -> Point:
     """Recall on all queries (as many as `seconds` of CPU allow), and the time of `alone` of them asked one by one."""
     index.search(exam.queries.take(np.arange(1)), exam.k)  # what is made at the first search is not its speed
     count = min(8, len(exam.queries))
@@ -141,7 +148,7 @@ def point(index: Index, exam: Exam, setting: Mapping[str, Any], *, alone: int = 
     return Point(dict(setting), exam.recall(rows), each * 1e6, spent / count * 1e6)
 
 
-def _asked(index: Index, exam: Exam, count: int) -> tuple[np.ndarray, float]:
+def _asked(index: Searched, exam: Exam, count: int) -> tuple[np.ndarray, float]:
     asked = exam.queries.take(np.arange(count))
     began = time.process_time()
     hits = index.search(asked, exam.k)
@@ -177,7 +184,8 @@ def resident(folder: Path) -> dict[str, int] | None:
     source = Path("/proc/self/smaps")
     if not source.exists():
         return None
-    root, out, current = str(folder.resolve()), {}, ""
+    out: dict[str, int] = {}
+    root, current = str(folder.resolve()), ""
     for line in source.read_text(errors="replace").splitlines():
         if "-" in line.split(" ", 1)[0]:
             at = line.find("/")

@@ -93,10 +93,10 @@ class Engines:
         """Without the filter first: of `ef` candidates the k best that pass."""
         found = self.graph.search(queries, self.ef).rows
         out = np.full((len(queries), k), -1, np.int32)
-        passes = _passes(found, within)
-        rank = np.cumsum(passes, axis=1) - 1
-        at = passes & (rank < k)
-        out[np.nonzero(at)[0], rank[at]] = found[at]
+        passes: np.ndarray = _passes(found, within)
+        rank: np.ndarray = np.cumsum(passes, axis=1) - 1
+        group, column = np.nonzero(passes & (rank < k))
+        out[group, rank[group, column]] = found[group, column]
         return out
 
     def _faiss(self, queries: Dense, k: int, within: Selection) -> np.ndarray:
@@ -139,7 +139,7 @@ def exact_rows(items: Dense, queries: Dense, k: int, within: Selection) -> np.nd
     out = np.full(scores.shape, -np.inf, np.float32)
     group, row = within.include.groups, within.include.values
     out[group, row] = scores[group, row]
-    width = min(k, out.shape[1])
+    width = min(k, len(items))
     best = np.argsort(-out, axis=1, kind="stable")[:, :width]
     found = np.where(np.take_along_axis(out, best, 1) > -np.inf, best, -1).astype(np.int32)
     return np.pad(found, ((0, 0), (0, k - width)), constant_values=-1)
@@ -271,9 +271,8 @@ def _report(
         if not counted:
             return
         speed = sum(len(one.recall) for one in asked) / max(sum(one.seconds for one in asked), 1e-9)
-        where = {"slice": cut, "label": label}
-        measures.append(Measure(f"recall@{k}", engine, float(np.nanmean(recall)), n=counted, **where))
-        measures.append(Measure("queries per CPU-s", engine, speed, n=counted, **where))
+        measures.append(Measure(f"recall@{k}", engine, float(np.nanmean(recall)), n=counted, slice=cut, label=label))
+        measures.append(Measure("queries per CPU-s", engine, speed, n=counted, slice=cut, label=label))
 
     every = list(shares)
     for name in names:

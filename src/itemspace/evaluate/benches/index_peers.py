@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from itemspace.core.extras import require
 from itemspace.core.hits import Hits
 from itemspace.core.vectors import Dense, VectorSpace, normalize
 
@@ -70,8 +71,7 @@ class Faiss(Peer):
         self.efforts = {"ef": EFFORTS, "nprobe": PROBES}.get(knob, ())
 
     def build(self, items: Dense) -> None:
-        import faiss
-
+        faiss: Any = require("faiss", extra="ann", needed_for=self.name)
         faiss.omp_set_num_threads(1)
         values, d = ready(items.values, items.space), items.space.dimension
         lists = max(1, min(2 ** round(np.log2(2 * np.sqrt(len(values)))), len(values) // 39))
@@ -88,8 +88,7 @@ class Faiss(Peer):
         self.index = index
 
     def _found(self, queries: np.ndarray, k: int) -> np.ndarray:
-        import faiss
-
+        faiss: Any = require("faiss", extra="ann", needed_for=self.name)
         made: Any = None
         if self.knob == "ef":
             made = faiss.SearchParametersHNSW(efSearch=max(self.effort, k))

@@ -56,11 +56,15 @@ def lists_for(size: int) -> int:
 class Lists:
     """Vectors in lists by their nearest center; a search reads the lists of the centers nearest to the query."""
 
+    _held: Any = None
+    _saved: Saved | None = None
+    _usual: float = 0.0
+    _strange: float = 0.0
+    _since: int = 0
+
     def __init__(self, space: VectorSpace, codes: Codes, threads: int) -> None:
         self._faiss = require("faiss", extra="ann", needed_for="An index of inverted lists")
         self.space, self.codes, self.threads = space, codes, threads or os.cpu_count() or 1
-        self._held: Any = None
-        self._saved: Saved | None = None
         self._opening = threading.Lock()
         self._list_of = np.zeros(0, np.int32)
         self._sizes = np.zeros(0, np.int64)
@@ -68,7 +72,6 @@ class Lists:
         self._centers: np.ndarray | None = None
         self._halves = np.zeros(0, np.float32)
         self.trained_on = 0
-        self._usual, self._strange, self._since = 0.0, 0.0, 0
 
     def __len__(self) -> int:
         if self._saved is not None:
@@ -91,6 +94,10 @@ class Lists:
                     self._read(self._saved)
                     self._saved = None
         return self._held
+
+    @_index.setter
+    def _index(self, index: Any) -> None:
+        self._held, self._saved = index, None
 
     def _read(self, saved: Saved) -> None:
         try:
@@ -133,7 +140,7 @@ class Lists:
         if len(slots) == 0:
             return
         values, size = self._ready(vectors), int(slots.max()) + 1
-        if len(self) >= self.trained_on:
+        if self._usual and len(self) >= self.trained_on:
             self._strange += self._distances(values) * len(slots)
             self._since += len(slots)
         with self._bounded():
@@ -300,7 +307,7 @@ class Lists:
     def load(self, folder: Path, slots: int, again: Callable[[], Lists | None] | None = None) -> bool:
         """Take what `save` wrote, to be read when first needed; False when it is missing, cut short, or of other vectors.
 
-        again: makes the lists anew, should the file turn out damaged. Without it the file is read at once, and False says so.
+        again: makes the lists anew, should the file turn out damaged; without it the file is read and checked now.
         """
         path = folder / _FILE
         try:
@@ -314,14 +321,14 @@ class Lists:
             saved = Saved(path, content["sha256"], slots, int(content.get("count", 0)), again)
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        if saved.count:
+        if saved.count and again is not None:
             self._saved, self._stale = saved, True
-            return again is not None or self._index is not None
-        # A file of before lists were counted beside it.
+            return True
+        # Nobody to make them anew, or a file of before lists were counted beside it.
         if saved.sha256 != checksum(path):
             return False
         self._read(saved)
-        return True
+        return self._held is not None
 
     def _dimension(self) -> int:
         """How long the vectors are that the engine sees."""
