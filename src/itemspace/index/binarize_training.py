@@ -22,6 +22,8 @@ from itemspace.index.binarize import Binarizer, Layer
 from itemspace.train.loop import Loop, LoopConfig
 
 _AT_ONCE = 1024
+_ASKED = 512
+"""Vectors whose neighbors are looked for to validate."""
 _RIDGE = 1e-2
 
 
@@ -31,8 +33,10 @@ class BinarizerTraining(Config):
     epochs: int = Field(8, ge=1)
     hidden: int = Field(256, ge=0)
     batch_size: int = Field(256, ge=2)
-    learning_rate: float = Field(2e-3, gt=0)
-    temperature: float = Field(0.05, gt=0, description="of the softmax over products of codes")
+    learning_rate: float = Field(1e-3, gt=0)
+    temperature: float | None = Field(
+        None, gt=0, description="of the softmax over products of codes; None: `spread` in the products' own scale"
+    )
     spread: float = Field(0.03, gt=0, description="of the softmax over cosines of vectors, which says what is right")
     neighbors: int = Field(10, ge=1, description="of a vector, one of which is among what it is compared with")
     queue: int = Field(
@@ -74,16 +78,38 @@ def trained_binarizer(
         start = _towards(start, given.numpy(), old_values.numpy())
     module = _Recurrent(start, settings.hidden, seed)
     unit = torch.from_numpy(normalize(vectors))
+    near = neighbors_of(unit.numpy(), settings.neighbors)
     step = _Step(module, given, unit, settings, old_values)
+    asked = derive(seed, "binarizer validation").choice(len(given), min(_ASKED, len(given)), replace=False)
+
+    def found(values: torch.Tensor) -> float:
+        return _recall(values[asked], values if old_values is None else old_values, asked, near)
+
+    def validated() -> float:
+        with torch.no_grad():
+            return found(module(given))
+
     loop = Loop(
         module,
         step,
-        _Batches(neighbors_of(unit.numpy(), settings.neighbors), settings.batch_size),
+        _Batches(near, settings.batch_size),
         LoopConfig(epochs=settings.epochs, learning_rate=settings.learning_rate, patience=None),
         seed=int(derive(seed, "binarizer training").integers(2**31 - 1)),
+        validate=validated,
+        metric="recall",
     )
     loop.run()
+    if loop.best < found(torch.from_numpy(_values(start, vectors))):
+        return start
     return Binarizer(module.trained(), start.mean, unit=True)
+
+
+def _recall(asked: torch.Tensor, held: torch.Tensor, rows: np.ndarray, near: np.ndarray) -> float:
+    """The share of the nearest others [m, count] of vectors `rows` among as many nearest by code."""
+    scores = asked @ held.T
+    scores[torch.arange(len(rows)), torch.from_numpy(rows)] = -torch.inf
+    best = scores.topk(near.shape[1], dim=1).indices.numpy()
+    return float((near[rows][:, :, None] == best[:, None, :]).any(2).mean())
 
 
 def neighbors_of(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -187,6 +213,17 @@ class _Step:
     ) -> None:  # fmt: skip
         self.module, self.given, self.unit, self.settings, self.older = module, given, unit, settings, older
         self.queue = np.zeros(0, np.int64)
+        self.temperature = settings.temperature or self._usual()
+
+    def _usual(self) -> float:
+        """The spread in the scale that products of codes have, wider by a third of what rounding to bits adds to it."""
+        with torch.no_grad():
+            some = slice(0, _ASKED)
+            codes, unit = self.module(self.given[some]), self.unit[some]
+            products, cosines = (codes @ codes.T / codes.shape[1]).flatten(), (unit @ unit.T).flatten()
+            slope = float(torch.cov(torch.stack([products, cosines]))[0, 1] / cosines.var())
+            noise = float((products - slope * cosines).std())
+        return self.settings.spread * max(slope, 0.1) + noise / 3
 
     def __call__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
         rows, right = batch
@@ -204,7 +241,7 @@ class _Step:
         self, asked: torch.Tensor, found: torch.Tensor, share: torch.Tensor, own: torch.Tensor | None
     ) -> torch.Tensor:
         """Cross-entropy between the shares and the softmax of the codes' products."""
-        logits = asked @ found.T / (asked.shape[1] * self.settings.temperature)
+        logits = asked @ found.T / (asked.shape[1] * self.temperature)
         if own is not None:
             logits = logits.masked_fill(own, -1e9)
         return -(functional.softmax(share, 1) * functional.log_softmax(logits, 1)).sum(1).mean()

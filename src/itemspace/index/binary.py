@@ -81,7 +81,8 @@ class BinaryIndex(QuantizedIndex):
         width, layers = self.shape(sample.shape[1])
         if self.config.method == "sign":
             return sign_binarizer(sample, width, layers, seed)
-        start = itq_binarizer(sample, min(width, sample.shape[1]), layers, seed)
+        center = self.space.metric == "euclidean"
+        start = itq_binarizer(sample, min(width, sample.shape[1]), layers, seed, center=center)
         if not self._learned:
             return start
         require("torch", extra="train", needed_for="learning how to binarize")
