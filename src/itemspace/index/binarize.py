@@ -145,12 +145,14 @@ def sign_binarizer(sample: np.ndarray, width: int, layers: int, seed: int) -> Bi
     return _successive(sample, np.zeros(dimension), turn, layers)
 
 
-def itq_binarizer(sample: np.ndarray, width: int, layers: int, seed: int) -> Binarizer:
+def itq_binarizer(sample: np.ndarray, width: int, layers: int, seed: int, *, center: bool = False) -> Binarizer:
     """Iterative quantization: the principal directions, turned so that signs lose least.
 
+    center: the mean is taken away first, as published. Not where inner products are sought: they are not those of vectors
+    less the mean, and the more layers there are, the more of what is lost is this.
     Source: Gong, Lazebnik, Gordo and Perronnin 2013, section 3.
     """
-    mean = sample.mean(0, dtype=np.float64)
+    mean = sample.mean(0, dtype=np.float64) if center else np.zeros(sample.shape[1])
     centered = sample.astype(np.float64) - mean
     _, directions = np.linalg.eigh(centered.T @ centered)
     main = directions[:, ::-1][:, :width]
