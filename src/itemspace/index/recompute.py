@@ -134,7 +134,7 @@ class RecomputeIndex(Index):
         hubs = hubs_of(links, config.hubs)
         points = points_of(table)
         pruned = pruned_to_hubs(links, hubs, points, config.links, config.hub_links, config.alpha)
-        entries = entries_of(hubs, graph.entries)
+        entries = entries_of(hubs, graph.entries, slots)
         packed = connected(pruned.links(), graph.entries, links)
         kept = hubs_of(links, config.cache) if config.cache else np.zeros(0, np.int64)
         sample = np.sort(np.random.default_rng(self._seed).permutation(slots)[:65_536])

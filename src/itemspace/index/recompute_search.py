@@ -25,7 +25,7 @@ _DEPTH = 4
 """Computed vectors per answer, at least, where codes choose them."""
 _GUESSES = 1 << 22
 """Guesses made at a time."""
-_BEGIN = 2
+_BEGIN = 4
 """Nodes a walk begins at: of the entries, those that the codes say are nearest."""
 _MOST = 4096
 """Entries there are at most."""
@@ -248,6 +248,12 @@ def connected(links: Links, entries: np.ndarray, whole: Links) -> PackedLinks:
     return PackedLinks.of_links(Links.of_table(table))
 
 
-def entries_of(hubs: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Where walks may begin: `first`, and as many hubs as there may be; sorted."""
-    return np.union1d(first, hubs[:: max(-(-len(hubs) // _MOST), 1)])
+def entries_of(hubs: np.ndarray, first: np.ndarray, slots: int) -> np.ndarray:
+    """Where walks may begin: `first`, hubs, and slots evenly between, so that no part of the graph is far from all; sorted.
+
+    About sixteen times the square root of all: guesses of so many cost less than the walk that they shorten.
+    """
+    wanted = int(min(_MOST, 16.0 * np.sqrt(slots)))
+    hubs = hubs[:: max(-(-2 * len(hubs) // max(wanted, 1)), 1)]
+    between = np.arange(0, slots, max(slots // max(wanted - len(hubs), 1), 1))
+    return np.union1d(np.union1d(first, hubs), between)

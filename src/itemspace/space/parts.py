@@ -87,7 +87,7 @@ def compose(
     if words is not None:
         made["lexical"] = Encoded(*words)
     if dense is not None:
-        made["dense"] = Encoded(*dense) if engine is None else engine
+        made["dense"] = _looked_up(*dense, recipe) if engine is None else engine
     if words is not None and dense is not None:
         made["hybrid"] = fuse(
             made["lexical"],
@@ -97,6 +97,15 @@ def compose(
             depth=recipe.fusion.depth,
         )
     return made
+
+
+def _looked_up(encoder: Encoder, index: Index, recipe: Recipe) -> Retriever:
+    """`encoder >> index`, which computes vectors again where the index keeps none."""
+    if not hasattr(index, "attach"):
+        return Encoded(encoder, index)
+    from itemspace.index.vector_free import VectorFree
+
+    return VectorFree(encoder, index, lambda catalog: readable(catalog, words_of(catalog, recipe)))
 
 
 def reranked(made: Mapping[str, Retriever], scorer: Scorer, depth: int) -> Reranked:
