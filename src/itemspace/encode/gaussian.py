@@ -10,14 +10,13 @@ import numpy as np
 from pydantic import Field
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.config import Config
+from itemspace.core.config import Config, load_object
 from itemspace.core.contracts import Budget, Encoder, FitReport, Role
 from itemspace.core.errors import ContractError, DataError
 from itemspace.core.extras import require
 from itemspace.core.hashing import fingerprint
 from itemspace.core.keeping import open_part, save_part
 from itemspace.core.operators import produced
-from itemspace.core.plugins import find
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.vectors import Dense, Gaussian, VectorSpace
@@ -69,11 +68,7 @@ class GaussianEncoder(Encoder):
         require("torch", extra="train", needed_for="GaussianEncoder")
         from itemspace.encode.gaussian_training import new_head
 
-        made = find("encoders", self.config.base)
-        base: Encoder = made(made.config_class().parse(self.config.options, where="options"))
-        if Dense not in produced(base):
-            raise ContractError(f"GaussianEncoder reads dense vectors; `{self.config.base}` does not make them.")
-        self._base = base.fit(catalog, rng=derive(rng, "base"))
+        self._base = new_base(self.config).fit(catalog, rng=derive(rng, "base"))
         self._head = new_head(self._base.space.dimension, self.config, as_seed(derive(rng, "head")))
         self._adopt()
         return self
@@ -166,6 +161,20 @@ class GaussianEncoder(Encoder):
         if self._head is None:
             raise ContractError("this GaussianEncoder has no weights yet: call fit(catalog) or learn(...) first.")
         return self._head
+
+
+def new_base(config: GaussianEncoderConfig) -> Encoder:
+    """The encoder that a configuration reads, not fitted.
+
+    Raises:
+        ContractError: it makes no dense vectors. RecipeError: no such encoder, or settings it does not know.
+    """
+    # By name, as the part it finds: what is measured here does not depend on which other parts are registered.
+    made = load_object("itemspace.core.plugins:find")("encoders", config.base)
+    base: Encoder = made(made.config_class().parse(config.options, where="options"))
+    if Dense not in produced(base):
+        raise ContractError(f"GaussianEncoder reads dense vectors; `{config.base}` does not make them.")
+    return base
 
 
 def uncertainty(vectors: Gaussian) -> np.ndarray:

@@ -15,7 +15,6 @@ import numpy as np
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.config import Config
-from itemspace.core.contracts import Encoder
 from itemspace.core.dataset import Dataset
 from itemspace.core.operators import Encoded
 from itemspace.core.requests import Requests
@@ -25,7 +24,7 @@ from itemspace.core.vectors import Dense, Gaussian
 from itemspace.data.splits.queries import split_queries
 from itemspace.data.worlds.vague import VagueTruth, vague
 from itemspace.encode.engagement import Engagement
-from itemspace.encode.gaussian import GaussianEncoder, GaussianEncoderConfig, uncertainty
+from itemspace.encode.gaussian import GaussianEncoder, GaussianEncoderConfig, new_base, uncertainty
 from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.claims import Claim
 from itemspace.evaluate.evaluation import evaluate
@@ -41,7 +40,7 @@ JUDGED, SHARPNESS = 6.0, 20.0
 """What the scorer of real data adds for a judged grade, and what it multiplies the frozen encoder's cosine by."""
 SCALES = (0.0, 0.5, 1.0)
 """What both forms choose among, each for itself: how sharp scores are when training begins decides where it ends."""
-TRAINED, TESTED = 1_200, 1_000
+TRAINED, TESTED = 800, 800
 
 
 class MultivariateConfig(Config):
@@ -76,7 +75,7 @@ def build(data: Dataset, config: MultivariateConfig = MultivariateConfig()) -> E
 
 def judged_scores(catalog: Catalog, known: Engagement, config: GaussianEncoderConfig, seed: int) -> np.ndarray:
     """The scorer that was told what is right, float32 [queries, items]."""
-    base = _base(config).fit(catalog, rng=derive(seed, "base"))
+    base = new_base(config).fit(catalog, rng=derive(seed, "base"))
     asked = base.encode(Requests.texts(list(known.queries)), role="query")
     items = base.encode(catalog, role="item")
     assert isinstance(asked, Dense)
@@ -84,14 +83,6 @@ def judged_scores(catalog: Catalog, known: Engagement, config: GaussianEncoderCo
     scores = (SHARPNESS * asked.values @ items.values.T).astype(np.float32)
     scores[known.query, known.item] += JUDGED * known.grade / known.grade.max(initial=1.0)
     return scores
-
-
-def _base(config: GaussianEncoderConfig) -> Encoder:
-    from itemspace.core.plugins import find
-
-    made = find("encoders", config.base)
-    base: Encoder = made(made.config_class().parse(config.options))
-    return base
 
 
 def listed(scores: np.ndarray, seed: int) -> np.ndarray:
