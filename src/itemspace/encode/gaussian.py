@@ -59,8 +59,10 @@ class GaussianEncoder(Encoder):
     _head: Any = None
     _space: VectorSpace
 
-    def fit(self, catalog: Catalog, *, rng: RNG = 0) -> Self:
+    def fit(self, catalog: Catalog, *, rng: RNG = 0, base: Encoder | None = None) -> Self:
         """Fit the base to the catalogue and draw the outputs' weights: an encoder that has learned nothing.
+
+        base: one that is fitted already, in place of the configuration's.
 
         Raises:
             MissingExtraError: torch is not installed. ContractError: the base makes no dense vectors.
@@ -68,7 +70,7 @@ class GaussianEncoder(Encoder):
         require("torch", extra="train", needed_for="GaussianEncoder")
         from itemspace.encode.gaussian_training import new_head
 
-        self._base = new_base(self.config).fit(catalog, rng=derive(rng, "base"))
+        self._base = base or new_base(self.config).fit(catalog, rng=derive(rng, "base"))
         self._head = new_head(self._base.space.dimension, self.config, as_seed(derive(rng, "head")))
         self._adopt()
         return self
@@ -80,10 +82,11 @@ class GaussianEncoder(Encoder):
         items: np.ndarray,
         scores: np.ndarray,
         *,
+        base: Encoder | None = None,
         budget: Budget | None = None,
         rng: RNG = 0,
     ) -> FitReport:
-        """Train on a scorer's lists, from where `fit` begins. Vectors made before are of another space.
+        """Train on a scorer's lists, from where `fit` begins (base: see there). Vectors made before are of another space.
 
         items: catalogue rows int [q, c] of each query's list. scores: the scorer's, float [q, c], -inf for no entry.
 
@@ -92,7 +95,7 @@ class GaussianEncoder(Encoder):
         """
         if items.shape != scores.shape or len(items) != len(queries) or items.size == 0:
             raise DataError(f"{len(queries)} queries came with lists {items.shape} and scores {scores.shape}.")
-        self.fit(catalog, rng=rng)
+        self.fit(catalog, rng=rng, base=base)
         from itemspace.encode.gaussian_training import train
 
         rows, places = np.unique(items, return_inverse=True)
