@@ -10,14 +10,13 @@ import numpy as np
 from pydantic import Field
 
 from itemspace.core.catalog import Catalog
-from itemspace.core.config import Config
+from itemspace.core.config import Config, load_object
 from itemspace.core.contracts import Budget, Encoder, FitReport, Role
 from itemspace.core.errors import ContractError, DataError
 from itemspace.core.extras import require
 from itemspace.core.hashing import fingerprint
 from itemspace.core.keeping import open_part, save_part
 from itemspace.core.operators import produced
-from itemspace.core.plugins import find
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.vectors import Dense, Gaussian, VectorSpace
@@ -60,8 +59,10 @@ class GaussianEncoder(Encoder):
     _head: Any = None
     _space: VectorSpace
 
-    def fit(self, catalog: Catalog, *, rng: RNG = 0) -> Self:
+    def fit(self, catalog: Catalog, *, rng: RNG = 0, base: Encoder | None = None) -> Self:
         """Fit the base to the catalogue and draw the outputs' weights: an encoder that has learned nothing.
+
+        base: one that is fitted already, in place of the configuration's.
 
         Raises:
             MissingExtraError: torch is not installed. ContractError: the base makes no dense vectors.
@@ -69,11 +70,7 @@ class GaussianEncoder(Encoder):
         require("torch", extra="train", needed_for="GaussianEncoder")
         from itemspace.encode.gaussian_training import new_head
 
-        made = find("encoders", self.config.base)
-        base: Encoder = made(made.config_class().parse(self.config.options, where="options"))
-        if Dense not in produced(base):
-            raise ContractError(f"GaussianEncoder reads dense vectors; `{self.config.base}` does not make them.")
-        self._base = base.fit(catalog, rng=derive(rng, "base"))
+        self._base = base or new_base(self.config).fit(catalog, rng=derive(rng, "base"))
         self._head = new_head(self._base.space.dimension, self.config, as_seed(derive(rng, "head")))
         self._adopt()
         return self
@@ -85,10 +82,11 @@ class GaussianEncoder(Encoder):
         items: np.ndarray,
         scores: np.ndarray,
         *,
+        base: Encoder | None = None,
         budget: Budget | None = None,
         rng: RNG = 0,
     ) -> FitReport:
-        """Train on a scorer's lists, from where `fit` begins. Vectors made before are of another space.
+        """Train on a scorer's lists, from where `fit` begins (base: see there). Vectors made before are of another space.
 
         items: catalogue rows int [q, c] of each query's list. scores: the scorer's, float [q, c], -inf for no entry.
 
@@ -97,7 +95,7 @@ class GaussianEncoder(Encoder):
         """
         if items.shape != scores.shape or len(items) != len(queries) or items.size == 0:
             raise DataError(f"{len(queries)} queries came with lists {items.shape} and scores {scores.shape}.")
-        self.fit(catalog, rng=rng)
+        self.fit(catalog, rng=rng, base=base)
         from itemspace.encode.gaussian_training import train
 
         rows, places = np.unique(items, return_inverse=True)
@@ -166,6 +164,20 @@ class GaussianEncoder(Encoder):
         if self._head is None:
             raise ContractError("this GaussianEncoder has no weights yet: call fit(catalog) or learn(...) first.")
         return self._head
+
+
+def new_base(config: GaussianEncoderConfig) -> Encoder:
+    """The encoder that a configuration reads, not fitted.
+
+    Raises:
+        ContractError: it makes no dense vectors. RecipeError: no such encoder, or settings it does not know.
+    """
+    # By name, as the part it finds: what is measured here does not depend on which other parts are registered.
+    made = load_object("itemspace.core.plugins:find")("encoders", config.base)
+    base: Encoder = made(made.config_class().parse(config.options, where="options"))
+    if Dense not in produced(base):
+        raise ContractError(f"GaussianEncoder reads dense vectors; `{config.base}` does not make them.")
+    return base
 
 
 def uncertainty(vectors: Gaussian) -> np.ndarray:

