@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from itemspace.core.errors import ArtifactError
+from itemspace.core.errors import ArtifactError, DataError
 from itemspace.testing.store import SIMPLE, StoreContract, rows, some_items
 from itemspace.testing.store_search import StoreSearchContract
 
@@ -104,3 +104,27 @@ def test_a_server_that_is_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("itemspace.store.milvus_connection.CONNECT_SECONDS", 1)
     with pytest.raises(ArtifactError, match="Milvus does not do it"):
         ServedMilvus.create(tmp_path / "s", items_schema=SIMPLE, id_column="id")
+
+
+def test_what_a_killed_writer_sent_may_arrive_late(tmp_path):
+    """Its rows, and even its commit, come after the next writer began: they never were."""
+    with MilvusStore.create(tmp_path / "s", items_schema=SIMPLE, id_column="id") as store:
+        store.put_items(rows(0), some_items([0]))
+        late, state = store._entries, store._entries.latest()
+        entries = store._put(rows(0, 7), some_items([0, 7], price=-1.0), state.version + 1)
+        store.release()
+        late._dirty.touch()  # as a killed writer leaves it
+        store.put_meta("next", "writer")
+        late.add("items", entries)
+        late._insert("commits", [late._commit_row(state.next(written=1.0))])
+        with MilvusStore.open(tmp_path / "s") as reader:
+            for _ in range(2):
+                assert reader.items()[0].tolist() == [0]
+                assert reader.items()[2].column("price").to_pylist() == [1.0]
+                assert reader.meta("next") == "writer"
+                assert state.version + 1 not in reader.versions()
+                with pytest.raises(DataError, match="not kept"):
+                    store.restore(state.version + 1)
+                store.compact()
+        store.put_items(rows(1), some_items([1]))
+        assert store.items()[2].column("price").to_pylist() == [1.0, 1.0]
