@@ -48,7 +48,7 @@ from itemspace.store.milvus_rows import (
 from itemspace.store.tables import VERSION, matrix_of, vector_table
 from itemspace.store.versioned_states import visible
 
-_PAGE = 4096
+_PAGE = 8192
 _MOST_ROWS, _MOST_BYTES = 2000, 8 << 20
 _MOST_LISTED = 1000
 """Items that a filter names one by one; of more, the range they lie in is read."""
