@@ -1,6 +1,6 @@
 """The same Space with its record in three stores: the same answers, and what loading, changing, searching and filtering cost.
 
-python benchmarks/stores.py            # a generated shop of 20,000 items, Amazon Beauty, churn, readers, kills: about 6 min
+python benchmarks/stores.py            # a generated shop of 10,000 items, Amazon Beauty, churn, readers, kills
 python benchmarks/stores.py --quick    # 2,000 items, without the real data
 
 LanceDB is embedded; PostgreSQL with pgvector and Milvus are started here: the server of PostgreSQL as a process of its own,
@@ -300,10 +300,10 @@ def _say(line: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2,000 items, no real data; nothing is published.")
-    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=12)
     options = parser.parse_args()
-    items = 2_000 if options.quick else options.items
+    items = min(2_000, options.items) if options.quick else options.items
     result = harness.Result(
         name="stores",
         title="One Space, three stores",

@@ -94,8 +94,15 @@ def test_the_index_is_walked_on_until_k_match(tmp_path):
     values = rng.standard_normal((n, d)).astype(np.float32)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     catalog = Catalog.from_table(
-        pa.table({"id": [f"i{row}" for row in range(n)], "title": ["a b"] * n, "far": values[:, 0].astype(np.float64)})
+        pa.table(
+            {
+                "id": [f"i{row}" for row in range(n)],
+                "title": ["red boots", "blue tent"] * (n // 2),
+                "far": values[:, 0].astype(np.float64),
+            }
+        )
     )
+    values = values[[int(name[1:]) for name in catalog.ids.decode(np.arange(n))]]  # rows are in an order of their own
     encoder = LSAEncoder(dimension=2).fit(catalog)
     with PostgresStore.create(tmp_path / "s", items_schema=catalog.table.schema, id_column="id") as store:
         store.put_items(np.arange(n, dtype=np.int32), catalog.table, vectors={"v": values})
@@ -105,7 +112,7 @@ def test_the_index_is_walked_on_until_k_match(tmp_path):
         with made.entries.connections.reader() as connection:
             connection.execute("SET enable_seqscan = off")
             connection.execute("SET enable_sort = off")
-        asked = Requests.texts(["a"] * 4)
+        asked = Requests.texts(["boots"] * 4)
         for where, allowed in ((None, np.ones(n, bool)), ("far < -0.5", values[:, 0] < -0.5)):
             hits = made.search(asked, 10, where)
             truth = np.where(allowed, values[:4] @ values.T, -np.inf)

@@ -1,6 +1,7 @@
 """A Space in each store: built there, copied there, changed, rolled back, killed, read while it is written."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,24 @@ def test_a_copy_that_does_not_answer_the_same_is_not_put_there(kind, original, t
         copy_space(original, tmp_path / "copy", Part(name=kind))
     with pytest.raises(ArtifactError):
         Space.open(tmp_path / "copy")
+
+
+def test_a_killed_copy_is_no_space_and_is_made_by_the_same_command(kind, original, tmp_path):
+    code = (
+        "from itemspace.recipe import Part\nfrom itemspace.space.copying import copy_space\n"
+        "import itemspace.space.copying as copying, os, signal\n"
+        f"def say(line):\n    if line.startswith(%r): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"copy_space({str(original)!r}, {str(tmp_path / 'copy')!r}, Part(name={kind!r}), say=say)"
+    )
+    for at in ("  vectors `text`", "comparing answers"):
+        assert subprocess.run([sys.executable, "-c", code % at], check=False).returncode == -signal.SIGKILL
+        with pytest.raises(ArtifactError):
+            Space.open(tmp_path / "copy")
+    said = []
+    copy_space(original, tmp_path / "copy", Part(name=kind), say=said.append)
+    assert any(line.endswith("done already, kept") for line in said)  # the record had been copied whole
+    with Space.open(original) as one, Space.open(tmp_path / "copy") as two:
+        assert answers(one) == answers(two)
 
 
 def test_a_space_built_in_a_database_that_also_searches(kind, shop, tmp_path):

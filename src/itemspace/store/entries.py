@@ -26,6 +26,7 @@ class State:
 
     vectors: name -> (dtype, numbers each). meta: key -> version that wrote it. snapshots: tag -> version. events: how
     many there are. cuts: (version, count): as of that version, of the events written before it only so many are left.
+    void: versions that never were: their writer was killed, and what it sent may still arrive.
     """
 
     version: int = 0
@@ -36,6 +37,7 @@ class State:
     events: int = 0
     events_reset: int = 0
     cuts: tuple[tuple[int, int], ...] = ()
+    void: tuple[int, ...] = ()
 
     def next(self, **changed: Any) -> State:
         """The state that the write at hand will leave."""
@@ -53,7 +55,8 @@ class State:
         """
         try:
             vectors = {name: (str(dtype), int(d)) for name, (dtype, d) in value["vectors"].items()}
-            return cls(**{**value, "vectors": vectors, "cuts": tuple((int(v), int(n)) for v, n in value["cuts"])})
+            cuts, void = tuple((int(v), int(n)) for v, n in value["cuts"]), tuple(map(int, value.get("void", ())))
+            return cls(**{**value, "vectors": vectors, "cuts": cuts, "void": void})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"the store's database holds a commit that cannot be read: {error}.") from None
 

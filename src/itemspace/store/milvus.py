@@ -91,7 +91,8 @@ class MilvusStore(VersionedStore):
         said = about.read(folder)
         schema, id_column = about.columns(folder, said, KIND, FORMAT)
         place = {"url": said.get("url"), "token": said.get("token")}
-        opened = cls(folder, MilvusConfig(**{**(config.model_dump() if config else {}), **place}))
+        values = {**(config.model_dump() if config else {}), **place}
+        opened = cls(folder, cast("MilvusConfig", cls.config_class()(**values)))
         opened._attach(schema, id_column, str(said.get("namespace")))
         try:
             opened._now()

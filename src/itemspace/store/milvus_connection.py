@@ -23,6 +23,8 @@ from itemspace.core.files import fsync_file, write_json_atomic
 from itemspace.store.urls import hidden, resolved
 
 FILE, SERVER = "milvus.db", "SERVER"
+CONNECT_SECONDS = 30
+"""Seconds in which a server must answer."""
 _PATIENCE = 15.0
 """Seconds in which some process must come to serve an embedded store."""
 
@@ -103,7 +105,7 @@ class MilvusConnection:
         pymilvus = require("pymilvus", extra="milvus", needed_for="A store in Milvus")
         assert self.url is not None
         token = resolved(self.token, what=self.what) if self.token is not None else ""
-        return pymilvus.MilvusClient(uri=resolved(self.url, what=self.what), token=token, timeout=30)
+        return pymilvus.MilvusClient(uri=resolved(self.url, what=self.what), token=token, timeout=CONNECT_SECONDS)
 
     def _in_folder(self) -> Any:
         pymilvus = require("pymilvus", extra="milvus", needed_for="A store in Milvus")
@@ -118,7 +120,7 @@ class MilvusConnection:
             address = _HOSTED.start(self.folder)
             if address is not None:
                 self._hosting = True
-                return pymilvus.MilvusClient(uri=address, timeout=30)
+                return pymilvus.MilvusClient(uri=address, timeout=CONNECT_SECONDS)
             time.sleep(0.02)
         raise ArtifactError(f"{self.what} is open in another process, which does not answer.")
 

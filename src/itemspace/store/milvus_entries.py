@@ -5,17 +5,24 @@ NS_commits   one row per acknowledged write: what `State.to_json` says
 NS_items, NS_events, NS_meta, NS_v_NAME   entries, each with the version that wrote it
 ```
 A write first adds its rows, which nobody looks at as long as their version is beyond the last commit, then its commit
-row: one insertion of one row, which is there or not. What a killed writer left beyond the last commit is deleted by the
-next writer before it writes. Superseded entries go when no version that is kept shows them.
+row: one insertion of one row, which is there or not. What a write that failed left beyond the last commit is deleted.
+
+After a writer was killed (it leaves the file `DIRTY`), or a call was cut off, what it sent last may still arrive, its
+commit row included. So the next writer first commits a state that declares the version after the last one void, and
+goes on after that: rows of a void version are never looked at, whenever they come.
+
+Superseded entries go when no version that is kept shows them.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,10 +48,11 @@ from itemspace.store.milvus_rows import (
 from itemspace.store.tables import VERSION, matrix_of, vector_table
 from itemspace.store.versioned_states import visible
 
-_PAGE = 4096
+_PAGE = 8192
 _MOST_ROWS, _MOST_BYTES = 2000, 8 << 20
 _MOST_LISTED = 1000
 """Items that a filter names one by one; of more, the range they lie in is read."""
+_MOST_VOID = 64
 _FOREVER = np.iinfo(np.int64).max
 
 
@@ -129,20 +137,39 @@ class MilvusEntries(Entries):
         self._lock.acquire()
         self._last = None
         try:
-            if not (self._sound and self._lock.undisturbed):
+            left = self._dirty.exists()
+            self._dirty.touch()
+            if left:
+                self._take_over()
+            elif not self._sound:
                 self._sweep()
         except BaseException:
-            self.let_go()
+            self._last = None
+            self._lock.release()
             raise
 
+    @property
+    def _dirty(self) -> Path:
+        """There while a writer has its place; left behind by one that was killed."""
+        return self._lock.path.with_name("DIRTY")
+
+    def _take_over(self) -> None:
+        """Declare void what a killed writer, or a call that was cut off, may still bring about."""
+        self._last, self._sound = None, False
+        state = self.latest()
+        void = (*state.void, state.version + 1)[-_MOST_VOID:]
+        taken = replace(state, version=state.version + 2, void=void, written=time.time())
+        self._insert("commits", [self._commit_row(taken)])
+        self._last = taken
+        self._sweep()
+
     def _sweep(self) -> None:
-        """Delete what was written beyond the last commit: nobody has seen it."""
+        """Delete what was written beyond the last commit, or is void: nobody has seen it."""
         self._sound = False
         state = self.latest()
+        told = f"version > {state.version}" + (f" or version in {list(state.void)}" if state.void else "")
         for log in self._logs(state):
-            self.connection.call(
-                "delete", self.connection.loaded(self.collection(log)), filter=f"version > {state.version}"
-            )
+            self.connection.call("delete", self.connection.loaded(self.collection(log)), filter=told)
         self._sound = True
 
     @staticmethod
@@ -151,6 +178,8 @@ class MilvusEntries(Entries):
 
     def let_go(self) -> None:
         self._last = None
+        if self._lock.held and self._sound:
+            self._dirty.unlink(missing_ok=True)
         self._lock.release()
 
     def close(self) -> None:
@@ -176,7 +205,7 @@ class MilvusEntries(Entries):
         return state
 
     def at(self, version: int) -> State:
-        listed = 0 <= version < 2**62
+        listed = 0 <= version < 2**62 and version not in self.latest().void
         found = self._query("commits", f"version == {int(version)}", ["version", "body"]) if listed else []
         if not found:
             raise DataError(f"version {version} is not kept.", hint="Snapshots are kept: see snapshots().")
@@ -186,7 +215,10 @@ class MilvusEntries(Entries):
         return State.from_json(json.loads(found["body"]))
 
     def dated(self) -> dict[int, float]:
-        found = self._query("commits", "version >= 0", ["version", "put"])
+        void = self.latest().void
+        found = [
+            one for one in self._query("commits", "version >= 0", ["version", "put"]) if one["version"] not in void
+        ]
         return {int(one["version"]): int(one["put"]) / 1e6 for one in found}
 
     # -- writing ---------------------------------------------------------------------------------------------------------
@@ -194,7 +226,7 @@ class MilvusEntries(Entries):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         if not self._sound:
-            self._sweep()
+            self._take_over()
         self._pending = None
         self._fresh.clear()
         try:
@@ -205,8 +237,11 @@ class MilvusEntries(Entries):
                 self._insert("commits", [self._commit_row(self._pending)])
                 if self._fsync:
                     self.connection.sync()
+        except (ArtifactError, KeyboardInterrupt):
+            self._last, self._sound = None, False  # cut off: what was sent may still arrive
+            raise
         except BaseException:
-            self._last, self._sound = None, False  # whether the commit is there is for the database to say
+            self._last, self._sound = None, False
             with suppress(ArtifactError):
                 self._sweep()
             raise
@@ -270,7 +305,7 @@ class MilvusEntries(Entries):
         self, log: str, at: State, fields: list[str], *, rows: np.ndarray | None = None, since: int | None = None
     ) -> list[dict[str, Any]]:
         """The rows of entries up to a state; superseded ones may be among them, but only beside their newest."""
-        told = f"version <= {at.version}"
+        told = f"version <= {at.version}" + _not_void(at)
         if since is not None:
             told += f" and version > {int(since)}"
         if rows is None:
@@ -294,7 +329,7 @@ class MilvusEntries(Entries):
         told = (
             f"item >= {start} and item < {stop} and version <= {at.version} and version > {since if since > 0 else -1}"
         )
-        found = self._query("events", told, ["item", "version", "body"])
+        found = self._query("events", told + _not_void(at), ["item", "version", "body"])
         for version, count in at.cuts:
             found = [one for one in found if one["item"] < count or one["version"] >= version]
         found.sort(key=lambda one: int(one["item"]))
@@ -313,7 +348,8 @@ class MilvusEntries(Entries):
     def prune(self, state: State, kept: list[int]) -> State:
         known = np.array(kept)
         for log in (ITEMS, *(VECTORS + name for name in state.vectors)):
-            found = self._query(log, f"version <= {state.version}", ["entry", "item", "version"])
+            told = f"version <= {state.version}" + _not_void(state)
+            found = self._query(log, told, ["entry", "item", "version"])
             item = np.fromiter((one["item"] for one in found), np.int64, len(found))
             version = np.fromiter((one["version"] for one in found), np.int64, len(found))
             until = superseded_at(item, version)
@@ -343,6 +379,11 @@ class MilvusEntries(Entries):
         return sum(
             int(one["size"]) for log in self._logs(self.latest()) for one in self._query(log, "version >= 0", ["size"])
         )
+
+
+def _not_void(state: State) -> str:
+    """The end of a condition that leaves out what never was."""
+    return f" and version not in {list(state.void)}" if state.void else ""
 
 
 def superseded_at(item: np.ndarray, version: np.ndarray) -> np.ndarray:

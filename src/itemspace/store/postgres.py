@@ -73,9 +73,8 @@ class PostgresStore(VersionedStore):
         folder = Path(path)
         said = about.read(folder)
         schema, id_column = about.columns(folder, said, KIND, FORMAT)
-        url = str(said.get("url"))
-        given = PostgresConfig(**{**(config.model_dump() if config else {}), "url": url})
-        opened = cls(folder, given)
+        values = {**(config.model_dump() if config else {}), "url": str(said.get("url"))}
+        opened = cls(folder, cast("PostgresConfig", cls.config_class()(**values)))
         opened._attach(schema, id_column, str(said.get("namespace")))
         try:
             opened._now()

@@ -133,7 +133,9 @@ class VersionedRecord(Store):
             return self.version
         seen = self._seen
         with self._transaction() as base:
-            if base.version != seen:
+            if any(version not in base.void for version in range(seen + 1, base.version)) or (
+                base.version > seen and base.version - 1 not in base.void
+            ):
                 raise ArtifactError(
                     f"{self.location} was written by another process since it was last read here (version {seen}, now "
                     f"{base.version}). Read `changes({seen})` before giving rows to items."
