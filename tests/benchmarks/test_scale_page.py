@@ -17,12 +17,18 @@ def figures(folder, **tables):
 def test_a_cost_is_multiplied_and_grows_by_its_power(tmp_path):
     spent = (["items", "indexing vectors"], [[100_000, 10.0], [1_000_000, 200.0]])
     whole = (["items", "search p50"], [[250_000, 2.0], [1_000_000, 4.0]])
-    builds = (["index", "CPU s", "on disk MB"], [["lists", 100.0, 1_000_000 * 100 / 2**20], ["flat", 1.0, 1_000_000 * 1_000 / 2**20]])
+    builds = (
+        ["index", "CPU s", "on disk MB"],
+        [["lists", 100.0, 1_000_000 * 100 / 2**20], ["flat", 1.0, 1_000_000 * 1_000 / 2**20]],
+    )
     asked = (["index", "queries per CPU-s, batch 1,000", "recall"], [["lists", 1_000.0, 0.96], ["flat", 100.0, 1.0]])
     found = figures(
         tmp_path,
         scale={"Where a build spends its seconds": spent, "Measured": whole},
-        ann={"Builds with two threads, synthetic: few": builds, "Unfiltered search at recall .95, synthetic: few": asked},
+        ann={
+            "Builds with two threads, synthetic: few": builds,
+            "Unfiltered search at recall .95, synthetic: few": asked,
+        },
     )
     rows = {row[0]: row[1:] for row in scale_page.units(found)[1]}
     assert rows["indexing vectors (HNSW, 256 dimensions)"] == ["1,000,000 items", "200 µs", "2.3 days", "3.5 hours"]
