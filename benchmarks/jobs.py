@@ -151,16 +151,15 @@ def receipts(job: Any) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: one["number"])
 
 
-def throughput(told: list[dict[str, Any]]) -> tuple[float, float]:
-    """Rows a second over all workers, and CPU milliseconds a row, each worker's first chunk left out."""
+def throughput(told: list[dict[str, Any]], at_a_time: int) -> tuple[float, float]:
+    """Rows a second of `at_a_time` workers, and CPU milliseconds a row, the first chunk of every process left out."""
     workers: dict[Any, list[dict[str, Any]]] = {}
     for one in sorted(told, key=lambda one: one["began"]):
         workers.setdefault((one["host"], one["pid"]), []).append(one)
-    later = {worker: some[1:] for worker, some in workers.items() if len(some) > 1}
-    rows = {worker: sum(one["stop"] - one["start"] for one in some) for worker, some in later.items()}
-    rate = sum(rows[worker] / sum(one["seconds"] for one in some) for worker, some in later.items())
-    spent = sum(one["cpu_s"] for some in later.values() for one in some)
-    return rate, 1_000 * spent / max(1, sum(rows.values()))
+    later = [one for some in workers.values() for one in some[1:]]
+    rows = sum(one["stop"] - one["start"] for one in later)
+    rate = at_a_time * rows / sum(one["seconds"] for one in later)
+    return rate, 1_000 * sum(one["cpu_s"] for one in later) / rows
 
 
 def measured(plan: Plan, driving: dict[str, Any], home: Path) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def measured(plan: Plan, driving: dict[str, Any], home: Path) -> dict[str, Any]:
     run(job, keep_chunks=True, **driving)
     seconds = time.perf_counter() - began
     told = receipts(job)
-    rate, cpu = throughput(told)
+    rate, cpu = throughput(told, driving["workers"])
     found = {
         "seconds": seconds, "rate": rate, "cpu_ms": cpu, "hash": result_hash(job), "chunks": len(told),
         "rows": told[-1]["stop"], "workers": len({(one["host"], one["pid"]) for one in told}),
@@ -250,14 +249,15 @@ def inside(address: str, size: str) -> dict[str, Any]:
         "Ray, one worker": {"workers": 1, "ray": address},
         "Ray, a worker on each of two nodes": {"workers": 2, "ray": address},
     }
-    told: dict[str, Any] = {"joined": joined, "jobs": {}, "kills": {}}
+    told: dict[str, Any] = {"joined": joined, "jobs": {}, "kills": {}, "load": [os.getloadavg()[0]] * 2}
     for name, plan in all_plans.items():
         found: dict[str, Any] = {arm: [] for arm in arms}
         for turn in range(sizes.rounds):
             order = list(arms)[turn % len(arms) :] + list(arms)[: turn % len(arms)]
             for arm in order:
                 found[arm].append(measured(plan, arms[arm], home))
-                last = found[arm][-1]
+                last, load = found[arm][-1], os.getloadavg()[0]
+                told["load"] = [min(told["load"][0], load), max(told["load"][1], load)]
                 print(
                     f"  {name}, {arm}: {last['rate']:.0f} rows/s, {last['seconds']:.1f} s", file=sys.stderr, flush=True
                 )
@@ -290,7 +290,7 @@ def publish(told: dict[str, Any], sizes: Sizes, quick: bool) -> None:
             f"by LSA of 128 dimensions (chunks of {sizes.lsa_chunk:,}), 20 recommendations for {sizes.users:,} users by "
             f"item-kNN (chunks of {sizes.user_chunk:,}). One thread a worker; a Ray cluster of two nodes with one processor "
             f"each, on one machine of two cores, in a network namespace. {sizes.rounds} rounds in turns, medians. Rows a second count "
-            "every worker's chunks after its first (which loads the model); seconds are of the whole job, connecting and loading included."
+            "every process's chunks after its first (which loads the model); seconds are of the whole job, connecting and loading included."
         ),
         peers=versions("ray", "torch", "sentence-transformers"),
     )
@@ -352,8 +352,16 @@ def publish(told: dict[str, Any], sizes: Sizes, quick: bool) -> None:
     result.at_most(
         "chunks that were done and were made again after a driver's kill", kills["the driver (Ray)"]["again"], 0
     )
+    for name, found in told["jobs"].items():
+        pairs = zip(found["arms"]["Ray, a worker on each of two nodes"], found["arms"]["one process"], strict=True)
+        cost = float(np.median([two["cpu_ms"] / one["cpu_ms"] for two, one in pairs]))
+        result.at_most(f"{name}: CPU of a row on two nodes, times that in one process", cost, 1.2)
     for name, gain in gains.items():
         result.at_least(f"{name}: rows a second of two nodes with a worker each, times those of one", gain, 1.6)
+    result.notes.append(
+        f"Load of the machine's two cores while it was measured: {told['load'][0]:.1f} to {told['load'][1]:.1f}; where it is above 2, "
+        "two workers cannot have a core each, and rows a second say so."
+    )
     result.notes.append(f"Connecting to the cluster took {told['joined']:.1f} s, once for all runs.")
     if not quick:
         result.publish()
@@ -364,11 +372,17 @@ def publish(told: dict[str, Any], sizes: Sizes, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rows; nothing is published")
-    quick = parser.parse_args().quick
+    parser.add_argument("--kept", action="store_true", help="publish what the last full run measured")
+    given = parser.parse_args()
     from itemspace.testing import cluster
 
-    told = cluster.call(inside, "quick" if quick else "full", timeout=3_000, quiet=False)
-    publish(told, QUICK if quick else Sizes(), quick)
+    kept = workspace("jobs") / "measured.json"
+    if not given.kept:
+        told = cluster.call(inside, "quick" if given.quick else "full", timeout=3_000, quiet=False)
+        (kept.with_name("quick.json") if given.quick else kept).write_text(json.dumps(told, indent=1))
+    else:
+        told = json.loads(kept.read_text())
+    publish(told, QUICK if given.quick else Sizes(), given.quick)
 
 
 if __name__ == "__main__":

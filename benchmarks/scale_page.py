@@ -98,9 +98,9 @@ def units(figures: Figures) -> Table:
         "indexing vectors": "indexing vectors (HNSW, 256 dimensions)",
         "fitting the recommender": "fitting item-kNN, four events an item",
     }
+    last = spent[-1] if spent else {}
     for column, part in parts.items():
-        if spent:
-            last = spent[-1]
+        if column in last:
             per_item(part, f"{last['items']:,} items", last[column] / last["items"])
     return ["part", "measured at", "of one, CPU", f"of {GOAL:,}, one core", f"{CORES} cores"], rows
 
@@ -119,7 +119,7 @@ def growth(figures: Figures) -> Table:
         ("filtered search p50", "ms"),
         ("recommend p50", "ms"),
     ):
-        if len(whole) > 1:
+        if len(whole) > 1 and column in whole[-1]:
             last = whole[-1]
             rows.append([column.removesuffix(" MB"), f"{number(last[column])} {unit}", f"n^{power(whole, column):.2f}"])
     for column in (
@@ -129,7 +129,7 @@ def growth(figures: Figures) -> Table:
         "indexing words",
         "fitting the recommender",
     ):
-        if len(spent) > 1:
+        if len(spent) > 1 and column in spent[-1]:
             rows.append([column, f"{number(spent[-1][column])} s", f"n^{power(spent, column):.2f}"])
     at = f"at {whole[-1]['items']:,} items" if whole else ""
     return ["cost", at, "grows as"], rows

@@ -109,7 +109,8 @@ def test_codes_are_those_of_one_assignment(encoded, tmp_path, codes):
         encoded,
         tmp_path / "codes",
         tokenizer={"name": "hierarchical-k-means", **options},
-        options={"chunk_rows": 64, "seed": 3},
+        chunk_rows=64,
+        seed=3,
     )
     ids, found = jobs.read_codes(tmp_path / "codes")
     known, vectors = jobs.read_vectors(encoded)
@@ -150,10 +151,8 @@ class Counting(ItemTokenizer):
 def test_a_tokenizer_that_needs_company_gets_all_in_one_chunk(encoded, tmp_path):
     named = f"{Counting.__module__}:Counting"
     with pytest.raises(jobs.JobError, match="other codes in other company"):
-        jobs.tokenize(
-            encoded, tmp_path / "cut", tokenizer=named, options={"chunk_rows": 64}, retries=jobs.Retries(attempts=1)
-        )
-    jobs.tokenize(encoded, tmp_path / "whole", tokenizer=named, options={"chunk_rows": 10_000})
+        jobs.tokenize(encoded, tmp_path / "cut", tokenizer=named, chunk_rows=64, retries=jobs.Retries(attempts=1))
+    jobs.tokenize(encoded, tmp_path / "whole", tokenizer=named, chunk_rows=10_000)
     assert jobs.read_codes(tmp_path / "whole")[1].values.tolist() == list(range(300))
 
 
@@ -163,7 +162,7 @@ def test_a_space_is_tokenized_by_the_vectors_it_keeps(space, tmp_path):
     assert ids == space.catalog.ids
     assert sorted(set(codes.item.tolist())) == list(range(len(ids)))
     with pytest.raises(RequestError, match="keeps no vectors named `nope`; it has: text"):
-        jobs.tokenize(space, tmp_path / "other", options={"vectors": "nope"})
+        jobs.tokenize(space, tmp_path / "other", vectors="nope")
 
 
 def test_fits_are_those_of_a_build(shop, space, tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from itemspace.core.errors import ArtifactError, InUseError, RequestError
-from itemspace.jobs import Job, JobError, Retries, resume, run, status
-from itemspace.jobs.backends import Processes
+from itemspace.jobs import Job, JobError, Retries, backends, resume, run, status
+from itemspace.jobs.backends import InProcess, Processes
 from itemspace.jobs.running import drive
 from tests.jobs import works
 
@@ -203,3 +203,11 @@ def test_impossible_workers_are_refused(tmp_path):
             run(job, workers=given)
     with pytest.raises(RequestError, match="threads"):
         run(job, threads=0)
+
+
+def test_threads_that_cannot_be_held_here_are_held_in_a_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    assert isinstance(backends.choose(1, None, 1), Processes)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert isinstance(backends.choose(1, None, 1), InProcess)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from itemspace.jobs import run
+from itemspace.jobs.backends import InProcess
+from itemspace.jobs.running import drive
 from itemspace.jobs.training import plan_train
 
 EPOCHS = 20
@@ -36,10 +37,10 @@ def test_a_killed_fit_goes_on_from_its_checkpoint(shop, tmp_path, monkeypatch):
         one_epoch(loop, **options)
 
     monkeypatch.setattr(Loop, "_one_epoch", counted)
-    run(job)
+    drive(job, InProcess())
     assert 0 < len(epochs) < EPOCHS
     assert epochs[-1] == EPOCHS - 1
-    run(whole)
+    drive(whole, InProcess())
     weights = [job.out / "recommender" / "weights.safetensors" for job in (job, whole)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert not checkpoint.exists()

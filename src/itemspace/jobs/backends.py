@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import selectors
@@ -151,8 +152,16 @@ def _closed(process: subprocess.Popen[bytes]) -> None:
                 continue
 
 
+def holds(threads: int) -> bool:
+    """Whether this process can keep its products to so many threads; a new one is told before it loads anything."""
+    told = os.environ.get(THREAD_SETTINGS[0]) == str(threads)
+    return told or importlib.util.find_spec("threadpoolctl") is not None
+
+
 def choose(workers: int, ray: str | None, threads: int) -> Backend:
     """The backend for a number of workers: this process for one, processes for several, a cluster where `ray` names it.
+
+    One worker gets a process of its own where this one cannot hold its threads to the number asked for.
 
     Raises:
         RequestError: fewer than one worker or thread.
@@ -164,4 +173,4 @@ def choose(workers: int, ray: str | None, threads: int) -> Backend:
         from itemspace.jobs.cluster import Cluster
 
         return Cluster(ray, workers=workers, cpus=threads)
-    return InProcess() if workers == 1 else Processes(workers, threads)
+    return InProcess() if workers == 1 and holds(threads) else Processes(workers, threads)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from itemspace.jobs.answering import CHUNK_ROWS as REQUESTS_OF_A_CHUNK
 from itemspace.jobs.answering import plan_answers
 from itemspace.jobs.building import plan_build
 from itemspace.jobs.encoding import CHUNK_ROWS, plan_encode
@@ -13,10 +14,12 @@ from itemspace.jobs.evaluating import plan_evaluate
 from itemspace.jobs.folder import Job
 from itemspace.jobs.inputs import Source
 from itemspace.jobs.running import Retries, Say, run
-from itemspace.jobs.tokenizing import TOKENIZER, plan_tokenize
+from itemspace.jobs.tokenizing import CHUNK_ROWS as VECTORS_OF_A_CHUNK
+from itemspace.jobs.tokenizing import SAMPLE, TOKENIZER, plan_tokenize
 from itemspace.jobs.training import plan_train
 from itemspace.recipe import Part, Recipe
 from itemspace.space import Space
+from itemspace.space.build import VECTORS
 
 RecipeLike = str | Path | Mapping[str, Any] | Recipe | None
 
@@ -54,15 +57,21 @@ def tokenize(
     out: str | Path,
     *,
     tokenizer: str | Mapping[str, Any] | Part = TOKENIZER,
+    vectors: str = VECTORS,
+    seed: int = 0,
+    sample: int = SAMPLE,
+    chunk_rows: int = VECTORS_OF_A_CHUNK,
     job: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
     **driving: Unpack[Driving],
 ) -> Job:
     """Codes of every item of which `source` (an encoding job's folder, or a Space) has vectors, in the folder `out`.
 
-    options: `vectors`, `seed`, `sample` and `chunk_rows` of `plan_tokenize`. `run` says what workers are.
+    See `plan_tokenize` for what may be given, `run` for workers.
     """
-    return _run(plan_tokenize(source, out, tokenizer=tokenizer, job=job, **dict(options or {})), driving)
+    plan = plan_tokenize(
+        source, out, tokenizer=tokenizer, vectors=vectors, seed=seed, sample=sample, chunk_rows=chunk_rows, job=job
+    )
+    return _run(plan, driving)
 
 
 def train(
@@ -100,11 +109,24 @@ def recommend(
     k: int = 10,
     where: str | None = None,
     exclude_seen: bool = True,
+    drifting: bool = False,
+    chunk_rows: int = REQUESTS_OF_A_CHUNK,
     job: str | Path | None = None,
     **driving: Unpack[Driving],
 ) -> Job:
     """Recommendations for `users` (by default all that are known) as a table; see `plan_answers` and `run`."""
-    plan = plan_answers("recommend", space, out, of=users, k=k, where=where, exclude_seen=exclude_seen, job=job)
+    plan = plan_answers(
+        "recommend",
+        space,
+        out,
+        of=users,
+        k=k,
+        where=where,
+        exclude_seen=exclude_seen,
+        drifting=drifting,
+        chunk_rows=chunk_rows,
+        job=job,
+    )
     return _run(plan, driving)
 
 
@@ -116,11 +138,18 @@ def search(
     k: int = 10,
     where: str | None = None,
     by: str | None = None,
+    drifting: bool = False,
+    chunk_rows: int = REQUESTS_OF_A_CHUNK,
     job: str | Path | None = None,
     **driving: Unpack[Driving],
 ) -> Job:
     """Hits for all `queries` as a table; see `plan_answers` and `run`."""
-    return _run(plan_answers("search", space, out, of=queries, k=k, where=where, by=by, job=job), driving)
+    return _run(
+        plan_answers(
+            "search", space, out, of=queries, k=k, where=where, by=by, drifting=drifting, chunk_rows=chunk_rows, job=job
+        ),
+        driving,
+    )
 
 
 def similar(
@@ -131,11 +160,18 @@ def similar(
     k: int = 10,
     where: str | None = None,
     by: str = "text",
+    drifting: bool = False,
+    chunk_rows: int = REQUESTS_OF_A_CHUNK,
     job: str | Path | None = None,
     **driving: Unpack[Driving],
 ) -> Job:
     """Items like each of `items` (by default of all) as a table; see `plan_answers` and `run`."""
-    return _run(plan_answers("similar", space, out, of=items, k=k, where=where, by=by, job=job), driving)
+    return _run(
+        plan_answers(
+            "similar", space, out, of=items, k=k, where=where, by=by, drifting=drifting, chunk_rows=chunk_rows, job=job
+        ),
+        driving,
+    )
 
 
 def evaluate(

@@ -44,7 +44,9 @@ class Cluster(Backend):
             try:
                 self._ray.init(address=address, namespace="itemspace", log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
-                raise RequestError(f"the Ray cluster at {address} does not take us in: {error}{_TOKEN}") from None
+                raise RequestError(
+                    f"the Ray cluster at {address} does not take us in: {str(error).strip().rstrip('.')}.{_TOKEN}"
+                ) from None
         # Files say what is done, so Ray need not try again by itself.
         self._remote = self._ray.remote(perform).options(
             num_cpus=cpus, max_retries=0, scheduling_strategy="SPREAD", name="itemspace chunk"

@@ -28,7 +28,6 @@ from itemspace.space.build import VECTORS
 
 CHUNK_ROWS = 4_096
 """Items of a chunk: as many as a local build encodes at a time, so that the vectors are the same to the last bit."""
-_STORED_AT_ONCE = 65_536
 
 
 def plan_encode(

@@ -85,10 +85,8 @@ class Job:
         Raises:
             ArtifactError: `path` holds another job, or something else.
         """
-        home, made = (
-            as_path(path),
-            fingerprint(work, list(key), dict(options), str(as_path(out).absolute()), __version__),
-        )
+        home, target = as_path(path), as_path(out).absolute()
+        made = fingerprint(work, list(key), dict(options), str(target), __version__)
         if (home / "job.json").exists():
             there = cls.open(home)
             if there.key != made:
@@ -104,7 +102,7 @@ class Job:
                 f"{home} is not a job and not empty (it holds {strangers[0] if strangers else 'a file'}). "
                 "Choose another folder."
             )
-        if as_path(out).exists() and not into:
+        if target.exists() and not into:
             raise ArtifactError(f"{out} is there already. Remove it, or choose another place for the result.")
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "LOCK", what=f"the job {home}")
@@ -124,7 +122,7 @@ class Job:
                 "key": made,
                 "options": dict(options),
                 "phases": [phase.to_json() for phase in phases],
-                "out": str(as_path(out).absolute()),
+                "out": str(target),
             }
             write_json_atomic(home / "job.json", told)
         finally:
