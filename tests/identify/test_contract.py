@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from itemspace.core.errors import ContractError
 from itemspace.core.plugins import BUILTIN, find
 from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace
-from itemspace.identify.code_rows import padded
+from itemspace.identify.categories import CategoryCodes
+from itemspace.identify.code_rows import concatenated, padded
 from itemspace.identify.digits import RandomCodes, SequentialCodes
 from itemspace.identify.fsq import FSQ
 from itemspace.identify.hierarchical_kmeans import HierarchicalKMeans
@@ -97,6 +99,28 @@ class TestTitleCodes(TokenizerContract):
         return None
 
 
+class TestCategoryCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return CategoryCodes(most=3)
+
+    def items(self):
+        rng = np.random.default_rng(0)
+        names = np.array(["shoes", "hats", "bags", "", "belts"])
+        return Texts({name: tuple(rng.choice(names, 300).tolist()) for name in ("department", "category")})
+
+    def others(self):
+        return Texts({"department": ("shoes", "new", "") * 20, "category": ("hats", "hats", None) * 20})
+
+    def stranger(self):
+        return None
+
+    def test_other_columns_are_refused(self):
+        with pytest.raises(ContractError, match="department"):
+            self.fitted().assign(Texts({"brand": ("a",)}))
+
+
 class TestSequentialCodes(TokenizerContract):
     follows = False
 
@@ -166,3 +190,13 @@ def test_vectors_are_read_in_blocks_of_a_mapped_file(tmp_path):
     assert one.fingerprint == tokenizer.fit(mapped).assign(mapped).fingerprint
     parts = np.concatenate([tokenizer.levels(mapped.take(np.arange(a, a + 97))) for a in range(0, 970, 97)])
     np.testing.assert_array_equal(parts, tokenizer.levels(mapped)[:970])
+
+
+def test_hybrid_ids_are_both_codes_in_order():
+    tree = HierarchicalKMeans(branches=4, leaf=20)
+    vectors = clustered_vectors()[0]
+    one = tree.fit(vectors).assign(vectors)
+    other = RandomCodes(levels=2, codebook_size=32).fit(vectors).assign(vectors)
+    both = concatenated(one, other)
+    assert [both[i] for i in range(len(both))] == [one[i] + other[i] for i in range(len(one))]
+    assert both.collisions == 0
