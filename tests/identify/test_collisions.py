@@ -118,7 +118,9 @@ def test_sinkhorn_uses_the_last_level_more_evenly_and_costs_no_more_than_twice()
     values = (center[rng.integers(0, 4, 200)] + 0.3 * rng.standard_normal((200, 8))).astype(np.float32)
     vectors = Dense(values, space)
     made = {
-        how: ResidualKMeans(levels=2, codebook_size=64, collisions=how, engine="numpy").fit(vectors)
+        how: ResidualKMeans(levels=2, codebook_size=64, collisions=how, normalize_residuals=False, engine="numpy").fit(
+            vectors
+        )
         for how in ("next_nearest", "sinkhorn", "allow")
     }
     error = {}

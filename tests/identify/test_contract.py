@@ -6,11 +6,12 @@ import scipy.sparse as sp
 
 from itemspace.core.errors import ContractError
 from itemspace.core.plugins import BUILTIN, find
-from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace
+from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace, normalize
 from itemspace.identify.categories import CategoryCodes
 from itemspace.identify.code_rows import concatenated, padded
 from itemspace.identify.digits import RandomCodes, SequentialCodes
 from itemspace.identify.fsq import FSQ
+from itemspace.identify.health import gini
 from itemspace.identify.hierarchical_kmeans import HierarchicalKMeans
 from itemspace.identify.product import ProductCodes
 from itemspace.identify.residual_kmeans import ResidualKMeans
@@ -31,9 +32,9 @@ class TestResidualKMeansByFaiss(TokenizerContract):
         return ResidualKMeans(levels=2, codebook_size=8, engine="faiss")
 
 
-class TestNormalizedResiduals(TokenizerContract):
+class TestPlainResiduals(TokenizerContract):
     def make(self):
-        return ResidualKMeans(levels=3, codebook_size=6, normalize_residuals=True, engine="numpy")
+        return ResidualKMeans(levels=3, codebook_size=6, normalize_residuals=False, engine="numpy")
 
 
 class TestProductCodes(TokenizerContract):
@@ -200,3 +201,33 @@ def test_hybrid_ids_are_both_codes_in_order():
     both = concatenated(one, other)
     assert [both[i] for i in range(len(both))] == [one[i] + other[i] for i in range(len(one))]
     assert both.collisions == 0
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_more_levels_stand_for_the_vectors_more_closely(scaled):
+    vectors = clustered_vectors(500)[0]
+    error = []
+    for levels in (1, 2, 3, 4):
+        tokenizer = ResidualKMeans(levels=levels, codebook_size=8, normalize_residuals=scaled, engine="numpy").fit(
+            vectors
+        )
+        error.append(float(((tokenizer.decode(tokenizer.levels(vectors)).values - vectors.values) ** 2).mean()))
+    assert error == sorted(error, reverse=True)
+    assert error[-1] < 0.7 * error[0]
+
+
+def test_scaled_residuals_use_later_levels_evenly():
+    """Most items near a center, a few far from all: plain residuals spend their symbols on the few."""
+    rng = np.random.default_rng(0)
+    center = normalize(rng.standard_normal((8, 16)))
+    spread = np.where(rng.random(2000) < 0.9, 0.02, 0.3)[:, None]
+    values = normalize(center[rng.integers(0, 8, 2000)] + spread * rng.standard_normal((2000, 16)))
+    vectors = Dense(values, VectorSpace("few-far", 16, "cosine", True))
+    uneven = {
+        scaled: gini(np.bincount(tokenizer.levels(vectors)[:, 1], minlength=32))
+        for scaled in (True, False)
+        for tokenizer in [
+            ResidualKMeans(levels=2, codebook_size=32, normalize_residuals=scaled, engine="numpy").fit(vectors)
+        ]
+    }
+    assert uneven[True] < uneven[False] - 0.2
