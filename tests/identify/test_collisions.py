@@ -118,7 +118,9 @@ def test_sinkhorn_uses_the_last_level_more_evenly_and_costs_no_more_than_twice()
     values = (center[rng.integers(0, 4, 200)] + 0.3 * rng.standard_normal((200, 8))).astype(np.float32)
     vectors = Dense(values, space)
     made = {
-        how: ResidualKMeans(levels=2, codebook_size=64, collisions=how, engine="numpy").fit(vectors)
+        how: ResidualKMeans(levels=2, codebook_size=64, collisions=how, normalize_residuals=False, engine="numpy").fit(
+            vectors
+        )
         for how in ("next_nearest", "sinkhorn", "allow")
     }
     error = {}
@@ -159,3 +161,18 @@ def test_padded_and_back():
     )
     back = from_padded(padded(codes), codes.item, codes.level_sizes, "v")
     assert [back[i] for i in range(3)] == [codes[i] for i in range(3)]
+
+
+@pytest.mark.parametrize("how", ["next_nearest", "sinkhorn"])
+def test_a_few_items_at_a_time_is_all_at_once(how, monkeypatch):
+    from itemspace.identify import collisions
+
+    rng = np.random.default_rng(3)
+    sizes = (4, 6, 16)
+    levels = np.stack([rng.integers(0, size // 2, 300) for size in sizes], axis=1).astype(np.int32)
+    tables = [rng.random((300, size)).astype(np.float32) for size in sizes]
+    codes = Codes.from_matrix(levels, sizes)
+    whole = resolved(codes, how, costs=cost_of(tables))
+    monkeypatch.setattr(collisions, "_ROWS", 7)
+    assert resolved(codes, how, costs=cost_of(tables)).fingerprint == whole.fingerprint
+    assert whole.collisions == 0

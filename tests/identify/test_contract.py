@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from itemspace.core.errors import ContractError
 from itemspace.core.plugins import BUILTIN, find
-from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace
-from itemspace.identify.code_rows import padded
+from itemspace.core.vectors import Dense, Sparse, Texts, VectorSpace, normalize
+from itemspace.identify.categories import CategoryCodes
+from itemspace.identify.code_rows import concatenated, padded
 from itemspace.identify.digits import RandomCodes, SequentialCodes
 from itemspace.identify.fsq import FSQ
+from itemspace.identify.health import gini
 from itemspace.identify.hierarchical_kmeans import HierarchicalKMeans
 from itemspace.identify.product import ProductCodes
 from itemspace.identify.residual_kmeans import ResidualKMeans
@@ -29,9 +32,9 @@ class TestResidualKMeansByFaiss(TokenizerContract):
         return ResidualKMeans(levels=2, codebook_size=8, engine="faiss")
 
 
-class TestNormalizedResiduals(TokenizerContract):
+class TestPlainResiduals(TokenizerContract):
     def make(self):
-        return ResidualKMeans(levels=3, codebook_size=6, normalize_residuals=True, engine="numpy")
+        return ResidualKMeans(levels=3, codebook_size=6, normalize_residuals=False, engine="numpy")
 
 
 class TestProductCodes(TokenizerContract):
@@ -95,6 +98,28 @@ class TestTitleCodes(TokenizerContract):
 
     def stranger(self):
         return None
+
+
+class TestCategoryCodes(TokenizerContract):
+    follows = False
+
+    def make(self):
+        return CategoryCodes(most=3)
+
+    def items(self):
+        rng = np.random.default_rng(0)
+        names = np.array(["shoes", "hats", "bags", "", "belts"])
+        return Texts({name: tuple(rng.choice(names, 300).tolist()) for name in ("department", "category")})
+
+    def others(self):
+        return Texts({"department": ("shoes", "new", "") * 20, "category": ("hats", "hats", None) * 20})
+
+    def stranger(self):
+        return None
+
+    def test_other_columns_are_refused(self):
+        with pytest.raises(ContractError, match="department"):
+            self.fitted().assign(Texts({"brand": ("a",)}))
 
 
 class TestSequentialCodes(TokenizerContract):
@@ -166,3 +191,43 @@ def test_vectors_are_read_in_blocks_of_a_mapped_file(tmp_path):
     assert one.fingerprint == tokenizer.fit(mapped).assign(mapped).fingerprint
     parts = np.concatenate([tokenizer.levels(mapped.take(np.arange(a, a + 97))) for a in range(0, 970, 97)])
     np.testing.assert_array_equal(parts, tokenizer.levels(mapped)[:970])
+
+
+def test_hybrid_ids_are_both_codes_in_order():
+    tree = HierarchicalKMeans(branches=4, leaf=20)
+    vectors = clustered_vectors()[0]
+    one = tree.fit(vectors).assign(vectors)
+    other = RandomCodes(levels=2, codebook_size=32).fit(vectors).assign(vectors)
+    both = concatenated(one, other)
+    assert [both[i] for i in range(len(both))] == [one[i] + other[i] for i in range(len(one))]
+    assert both.collisions == 0
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_more_levels_stand_for_the_vectors_more_closely(scaled):
+    vectors = clustered_vectors(500)[0]
+    error = []
+    for levels in (1, 2, 3, 4):
+        tokenizer = ResidualKMeans(levels=levels, codebook_size=8, normalize_residuals=scaled, engine="numpy").fit(
+            vectors
+        )
+        error.append(float(((tokenizer.decode(tokenizer.levels(vectors)).values - vectors.values) ** 2).mean()))
+    assert error == sorted(error, reverse=True)
+    assert error[-1] < 0.7 * error[0]
+
+
+def test_scaled_residuals_use_later_levels_evenly():
+    """Most items near a center, a few far from all: plain residuals spend their symbols on the few."""
+    rng = np.random.default_rng(0)
+    center = normalize(rng.standard_normal((8, 16)))
+    spread = np.where(rng.random(2000) < 0.9, 0.02, 0.3)[:, None]
+    values = normalize(center[rng.integers(0, 8, 2000)] + spread * rng.standard_normal((2000, 16)))
+    vectors = Dense(values, VectorSpace("few-far", 16, "cosine", True))
+    uneven = {
+        scaled: gini(np.bincount(tokenizer.levels(vectors)[:, 1], minlength=32))
+        for scaled in (True, False)
+        for tokenizer in [
+            ResidualKMeans(levels=2, codebook_size=32, normalize_residuals=scaled, engine="numpy").fit(vectors)
+        ]
+    }
+    assert uneven[True] < uneven[False] - 0.2

@@ -83,6 +83,10 @@ def test_another_tokenizer_needs_a_refit(space):
     migration = space.identify("title", refit=True)
     assert len(migration.rows) == space.catalog.count
     assert space.codes().collisions == 0
+    for name in ("category", "random"):
+        space.identify(name, refit=True)
+        assert len(space.codes()) == space.catalog.count
+        assert space.codes().collisions == 0
 
 
 def test_a_snapshot_brings_its_codes_back(space):

@@ -82,6 +82,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sequential": "itemspace.identify.digits:SequentialCodes",
         "random": "itemspace.identify.digits:RandomCodes",
         "title": "itemspace.identify.titles:TitleCodes",
+        "category": "itemspace.identify.categories:CategoryCodes",
     },
     "readers": {
         "chorus": "itemspace.data.readers.chorus:ChorusReader",

@@ -69,6 +69,25 @@ def _as_long(first: Codes, second: Codes) -> tuple[list[int], list[int]]:
     return one, other
 
 
+def concatenated(first: Codes, second: Codes) -> Codes:
+    """Hybrid IDs: every item's (only) code in `first`, then its code in `second`; items that lack one of them have none.
+
+    Source: hybrid indexing, Hua et al. 2023, section 4.4.
+    """
+    items, one, other = np.intersect1d(first.item, second.item, assume_unique=True, return_indices=True)
+    left, right = padded(first)[one], padded(second)[other]
+    lengths = (left != PAD).sum(1)
+    out = np.full((len(items), left.shape[1] + right.shape[1]), PAD, np.int64)
+    out[:, : left.shape[1]] = left
+    at = lengths[:, None] + np.arange(right.shape[1])
+    np.put_along_axis(out, at, right, 1)
+    sizes = [*first.level_sizes, *[0] * right.shape[1]]
+    for start in np.unique(lengths):
+        for level, size in enumerate(second.level_sizes):
+            sizes[int(start) + level] = max(sizes[int(start) + level], size)
+    return from_padded(out, items, sizes, f"{first.version}+{second.version}")
+
+
 def taken_rows(codes: Codes, keep: np.ndarray) -> Codes:
     """The codes at positions (or flags) `keep`, in that order."""
     return from_padded(padded(codes)[keep], codes.item[keep], codes.level_sizes, codes.version)

@@ -23,8 +23,8 @@ from itemspace.identify.sinkhorn import sinkhorn
 Collisions = Literal["extra_token", "next_nearest", "sinkhorn", "allow"]
 Costs = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """(positions [m], prefixes [m, level], level) -> float32 [m, size of the level]: how far each symbol is from each item."""
-_CELLS = 1 << 23
-"""Costs looked at together: 32 MB of float32."""
+_CELLS, _ROWS = 1 << 22, 1 << 13
+"""Costs looked at together (16 MB of float32), and items whose vectors are read together."""
 
 
 def resolved(
@@ -122,17 +122,28 @@ def _placed(
     out = np.full(len(both), -1, np.int64)
     rows = rows[np.argsort(prefix[rows], kind="stable")]
     fixed = np.flatnonzero(~moving & np.isin(prefix, prefix[rows]))
-    for part in _blocks(prefix[rows], max(1, _CELLS // width)):
+    fixed = fixed[np.argsort(prefix[fixed], kind="stable")]
+    for part in _blocks(prefix[rows], max(1, min(_ROWS, _CELLS // width))):
         mine = rows[part]
         groups, local = np.unique(prefix[mine], return_inverse=True)
         occupied = np.zeros((len(groups), width), bool)
-        there = fixed[np.isin(prefix[fixed], groups)]
+        low, high = np.searchsorted(prefix[fixed], [groups[0], groups[-1] + 1])
+        there = fixed[low:high]  # all of these groups: every group with a moving row between the two is in the block
         occupied[np.searchsorted(groups, prefix[there]), both[there, -1]] = True
-        wants = costs(mine - offset, both[mine, :-1], level)
+        wants = _read(costs, mine - offset, both[mine, :-1], level, width)
         if epsilon is not None:
             wants = _balanced(wants, local.reshape(-1), ~occupied, epsilon)
         out[mine] = _in_turns(wants, local.reshape(-1), occupied)
     return out[moving]
+
+
+def _read(costs: Costs, positions: np.ndarray, prefix: np.ndarray, level: int, width: int) -> np.ndarray:
+    """`costs` of however many items, a few at a time: float32 [m, width]."""
+    out = np.empty((len(positions), width), np.float32)
+    for start in range(0, len(positions), _ROWS):
+        part = slice(start, start + _ROWS)
+        out[part] = costs(positions[part], prefix[part], level)
+    return out
 
 
 def _blocks(groups: np.ndarray, most: int) -> list[slice]:
@@ -228,10 +239,7 @@ def _descend(
         theirs = group[len(placed) :]
         used = np.zeros((int(group.max(initial=0)) + 1, sizes[level]), np.int64)
         np.add.at(used, (group[: len(placed)], placed[:, level]), 1)
-        wants = costs(rows - offset, both[rows, :level], level).astype(np.float64)
-        wants[used[theirs] >= below] = np.inf
-        choice = wants.argmin(1)
-        price = wants[np.arange(len(rows)), choice]
+        choice, price = _nearest_open(rows - offset, both[rows, :level], level, used >= below, theirs, costs)
         some = np.isfinite(price)
         failing.append(rows[~some])
         rows, theirs, choice, price = rows[some], theirs[some], choice[some], price[some]
@@ -246,6 +254,20 @@ def _descend(
             _descend(both, rows[goes], level + 1, offset, sizes, costs)
         rows = rows[~goes]
     return np.concatenate(failing) if failing else rows
+
+
+def _nearest_open(
+    positions: np.ndarray, prefix: np.ndarray, level: int, full: np.ndarray, group: np.ndarray, costs: Costs
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest symbol that is not `full` [groups, s] in the row's group: int64 [m], and its cost, inf where all are."""
+    choice, price = np.empty(len(positions), np.int64), np.empty(len(positions))
+    step = max(1, min(_ROWS, _CELLS // full.shape[1]))
+    for start in range(0, len(positions), step):
+        part = slice(start, start + step)
+        wants = np.where(full[group[part]], np.inf, costs(positions[part], prefix[part], level))
+        choice[part] = wants.argmin(1)
+        price[part] = wants[np.arange(len(wants)), choice[part]]
+    return choice, price
 
 
 def _last_symbols(both: np.ndarray, rows: np.ndarray, offset: int, sizes: tuple[int, ...], costs: Costs) -> None:

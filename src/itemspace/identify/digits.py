@@ -58,8 +58,10 @@ class SequentialCodes(ItemTokenizer):
         return self
 
     def assign(self, representations: Vectors, *, taken: Codes | None = None) -> Codes:
-        """Raises:
-        ContractError: a number is given twice, is too large, or belongs to a taken code.
+        """The digits of every number.
+
+        Raises:
+            ContractError: a number is given twice, is too large, or belongs to a taken code.
         """
         if self._levels == 0:
             raise ContractError("this SequentialCodes has no levels yet: call fit(numbers) first.")

@@ -19,7 +19,7 @@ class ResidualKMeansConfig(QuantizerConfig):
     levels: int = Field(3, ge=1, le=32)
     codebook_size: int = Field(256, ge=2, le=65_536)
     iterations: int = Field(25, ge=1, description="k-means steps per level")
-    normalize_residuals: bool = Field(False, description="residuals of length 1 at every level")
+    normalize_residuals: bool = Field(True, description="residuals of length 1 at every level: symbols are used evenly")
     engine: Engine = Field("auto", description='"faiss" (extra `ann`), "numpy", or whichever is there')
 
 
@@ -29,6 +29,9 @@ class ResidualKMeans(Quantizer):
     Use it first: a minute on a million items, nothing to collapse, and as good as trained codes in generation (GRID).
     Choose `RQVAE` to train codes jointly with another loss, `FSQ` for a fixed code space across catalogues, `ProductCodes`
     for unordered codes. Fitting reads 256 vectors per symbol, however many there are.
+
+    Residuals are scaled to one length before every level: else a few items far from every center, and many near theirs,
+    leave most symbols of later levels idle.
 
     Source: Babenko and Lempitsky 2014; as item identifiers, Ju et al. 2025 (GRID), section 3.
     """
@@ -78,7 +81,7 @@ class ResidualKMeans(Quantizer):
     def _decode(self, levels: np.ndarray) -> np.ndarray:
         """With normalized residuals, of the mean length that each level had."""
         books, lengths = self._books, self._fitted()["lengths"]
-        scale = lengths if self.config.normalize_residuals else np.ones_like(lengths)
+        scale = np.cumprod(lengths) if self.config.normalize_residuals else np.ones_like(lengths)
         total = scale[0] * books[0][levels[:, 0]]
         for level in range(1, levels.shape[1]):
             total = total + scale[level] * books[level][levels[:, level]]

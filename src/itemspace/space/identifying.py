@@ -38,7 +38,7 @@ from itemspace.store.contract import Store
 FOLDER, META = "identities", "identities"
 TYPE, FORMAT = "identities", 1
 DEFAULT = "residual-k-means"
-_READS = {"title": "titles", "random": "ids"}
+_READS = {"title": "titles", "category": "categories", "random": "ids"}
 """Tokenizers that read something else than the vectors of words."""
 _UNREAD = ("spectral", "sequential")
 """Tokenizers of behavior: built by hand from a split's training events."""
@@ -216,11 +216,14 @@ def _representations(live: Live, store: Store, name: str) -> tuple[np.ndarray, V
     rows = rows if catalog.live is None else rows[catalog.live]
     if reads == "ids":
         return rows, Texts({"id": tuple(str(name) for name in catalog.ids.decode(rows))})
-    column = title_column(catalog.schema)
-    if column is None:
-        raise RequestError("the catalogue has no column of text to take titles from.")
-    titles = take_rows(catalog.table.select([column]), rows).column(0).to_pylist()
-    return rows, Texts({column: tuple(title or "" for title in titles)})
+    title = title_column(catalog.schema)
+    columns = catalog.schema.columns("category") if reads == "categories" else [title] if title is not None else []
+    if not columns:
+        what = "category to make a path of" if reads == "categories" else "text to take titles from"
+        raise RequestError(f"the catalogue has no column of {what}.")
+    table = take_rows(catalog.table.select(columns), rows)
+    told = {name: table.column(name).to_pylist() for name in columns}
+    return rows, Texts({name: tuple("" if v is None else str(v) for v in column) for name, column in told.items()})
 
 
 def _next(home: Path) -> int:
