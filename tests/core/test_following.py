@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import itemspace.core.where as where_module
 from itemspace.core.catalog import FEW_CHANGED, KEPT_FILTERS, Catalog
 from itemspace.core.errors import FilterError
-from itemspace.core.past import MOST_STEPS, Past
+from itemspace.core.past import MOST_ROWS, MOST_STEPS, Past
 from itemspace.core.taking import replaced_values
 from itemspace.core.where import parse_where
 
@@ -165,3 +165,6 @@ def test_a_past_knows_its_own_line_alone():
     two = one.after(np.array([4, 2])).after(np.array([2, 9]))
     assert two.since(one).tolist() == [2, 4, 9]
     assert one.after(np.array([1])).since(two) is None
+    bulk = two.after(np.arange(MOST_ROWS)).after(np.array([7]))
+    assert bulk.since(two) is None
+    assert len(bulk._steps) == 1

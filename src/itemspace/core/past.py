@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_STEPS = 64
-"""Changes that are remembered: what was derived before them is derived anew."""
+MOST_STEPS, MOST_ROWS = 64, 1 << 17
+"""Changes that are remembered, and rows of all of them together: what was derived before is derived anew."""
 
 
 class Past:
@@ -18,7 +18,10 @@ class Past:
 
     def after(self, rows: np.ndarray) -> Past:
         """The state that follows when `rows` [m] change, come or go."""
-        return Past(self._line, self._number + 1, (*self._steps, rows)[-MOST_STEPS:])
+        steps = (*self._steps, rows)[-MOST_STEPS:]
+        while sum(map(len, steps)) > MOST_ROWS:
+            steps = steps[1:]
+        return Past(self._line, self._number + 1, steps)
 
     def since(self, older: Past) -> np.ndarray | None:
         """The rows that changed since an older state of the line, ascending; None where that is not known."""

@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,8 @@ from itemspace.serve.plan import Plan
 FAILED = 3
 """Exit status of a worker that could not start."""
 KEEP_ALIVE_S = 30
+STAND_IN_S = 2.0
+"""How long the connections of a worker that does not take them are taken as they come."""
 
 
 class Ending:
@@ -68,6 +70,8 @@ class Worker(uvicorn.Server):
         self.plan, self.ending = plan, ending
         self.others = [socket.socket(fileno=number) for number in plan.others]
         self._waited: set[socket.socket] = set()
+        self._standing_in: dict[socket.socket, float] = {}
+        self._taking: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -84,25 +88,35 @@ class Worker(uvicorn.Server):
         os.close(self.plan.ready)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: take the connections that another worker has left waiting from one time to the next."""
+        """Ten times a second: see whether another worker leaves connections waiting, and stand in for it for a while."""
         if self.others and self._leaving is None:
+            loop = asyncio.get_running_loop()
             waiting = set(select.select(self.others, [], [], 0)[0])
-            await self._take(self._waited & waiting)
+            for late in self._waited & waiting - set(self._standing_in):
+                self._standing_in[late] = loop.time() + STAND_IN_S
+                loop.add_reader(late, self._take, late)
+            for stood_in, until in list(self._standing_in.items()):
+                if loop.time() > until:  # if it is still away, it will be late again
+                    loop.remove_reader(stood_in)
+                    del self._standing_in[stood_in]
             self._waited = waiting
         return await super().on_tick(counter)
 
-    async def _take(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve the connections that wait at the sockets of others."""
-        loop = asyncio.get_running_loop()
-        for listening in sockets:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:  # none is left, or the one that was has gone
-                    break
-                connection.setblocking(False)
-                with contextlib.suppress(OSError):
-                    await loop.connect_accepted_socket(self._protocol, connection)
+    def _take(self, listening: socket.socket) -> None:
+        """Serve the connections that wait at a socket of another worker."""
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:  # none is left, or the one that was has gone
+                return
+            connection.setblocking(False)
+            served = asyncio.get_running_loop().create_task(self._welcome(connection))
+            self._taking.add(served)
+            served.add_done_callback(self._taking.discard)
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         """What serves one connection, as `startup` of the base makes it."""
@@ -130,9 +144,11 @@ class Worker(uvicorn.Server):
             with contextlib.suppress(OSError):
                 listening.listen(0)  # no more queue, so that hardly anyone stands in it when the socket closes
         await asyncio.sleep(0.05)
-        await self._take(self.others)
         for listening in self.others:
+            loop.remove_reader(listening)
+            self._take(listening)
             listening.close()
+        await asyncio.gather(*self._taking)
         for server in self.servers:
             server.close()
         until = loop.time() + self.plan.linger_s
