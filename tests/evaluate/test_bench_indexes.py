@@ -153,6 +153,7 @@ def test_published_files_are_read(tmp_path):
 def test_words_of_filters_are_quoted():
     assert quoted("screen size") == "`screen size`"
     assert literal("men's") == "'men''s'"
-    made = attributed("odd", [{"the brand": "men's"}] * 3 + [{"the brand": "x"}] * 3, vectors(6, 0), vectors(2, 1))
+    assert literal("a\\nb") == "'a\\\\nb'"
+    made = attributed("odd", [{"the brand": "men's \\n"}] * 3 + [{"the brand": "x"}] * 3, vectors(6, 0), vectors(2, 1))
     for text in made.with_filters("independent").filters["em"]:
         assert made.catalog.where(text).count == 3

@@ -140,7 +140,7 @@ def literal(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
-    return "'" + str(value).replace("'", "''") + "'"
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def read_attributed(folder: str | Path, *, count: int | None = None) -> Attributed:
