@@ -8,7 +8,7 @@ import pytest
 from itemspace.core.errors import DataError, RequestError
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
-from itemspace.data.attributed import RELATIONS, Attributed, attributed, literal, quoted, read_attributed
+from itemspace.data.attributed import RELATIONS, Attributed, attributed, read_attributed
 from itemspace.data.worlds.attributed import attributed_vectors
 from itemspace.evaluate.benches import run_bench
 from itemspace.evaluate.benches.fanns import Engines, exact_rows, shared
@@ -151,9 +151,6 @@ def test_published_files_are_read(tmp_path):
 
 
 def test_words_of_filters_are_quoted():
-    assert quoted("screen size") == "`screen size`"
-    assert literal("men's") == "'men''s'"
-    assert literal("a\\nb") == "'a\\\\nb'"
     made = attributed("odd", [{"the brand": "men's \\n"}] * 3 + [{"the brand": "x"}] * 3, vectors(6, 0), vectors(2, 1))
     for text in made.with_filters("independent").filters["em"]:
         assert made.catalog.where(text).count == 3
