@@ -24,6 +24,7 @@ from itemspace.core.ragged import Ragged
 from itemspace.core.seeding import RNG, derive
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace
+from itemspace.core.where.tree import literal, quote_name
 
 Kind = Literal["em", "emis", "r"]
 Relation = Literal["with", "independent", "against"]
@@ -85,7 +86,7 @@ def filters_of(data: Attributed, relation: Relation, rng: RNG = 0) -> dict[str, 
         else:
             named = [values[i] if kind == "em" else values[i][draw.integers(len(values[i]))] for i in chosen]
             form = "{column} = {value}" if kind == "em" else "{value} in {column}"
-            out[kind] = tuple(form.format(column=quoted(name), value=literal(value)) for value in named)
+            out[kind] = tuple(form.format(column=quote_name(name), value=literal(value)) for value in named)
     return out
 
 
@@ -111,7 +112,9 @@ def _ranges(name: str, known: np.ndarray, values: Sequence[Any], chosen: np.ndar
     at = np.searchsorted(order, np.array([values[i] for i in chosen], np.float64))
     half = np.array([max(1, round(share * len(order) / 2)) for share in SHARES])[np.arange(len(chosen)) % len(SHARES)]
     low, high = order[np.maximum(at - half, 0)], order[np.minimum(at + half, len(order) - 1)]
-    return tuple(f"{quoted(name)} between {a!r} and {b!r}" for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    return tuple(
+        f"{quote_name(name)} between {a!r} and {b!r}" for a, b in zip(low.tolist(), high.tolist(), strict=True)
+    )
 
 
 def _column(catalog: Catalog, kind: Literal["category", "list", "number"]) -> str | None:
@@ -127,20 +130,6 @@ def _column(catalog: Catalog, kind: Literal["category", "list", "number"]) -> st
         if score > best:
             best, found = score, name
     return found
-
-
-def quoted(name: str) -> str:
-    """A column's name as `where` reads it."""
-    return name if name.isidentifier() else f"`{name}`"
-
-
-def literal(value: Any) -> str:
-    """A value as `where` reads it."""
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 def read_attributed(folder: str | Path, *, count: int | None = None) -> Attributed:

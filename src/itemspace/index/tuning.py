@@ -45,7 +45,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 FIRST = ("flat", "hnsw", "ivf")
 """Tried first, should the time run out."""
 IF_NAMED = ("aq", "lsh", "rp-trees", "sketch", "recompute", "acorn")
-"""Tried only where they are asked for: slower to build, to search or to read, in all that was measured of them."""
+"""Tried only where they are asked for: made for filters, for vectors that are not kept, or for comparison."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ drops; acorn searches a graph among what passes; hnsw and ivf plan per query; fa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 from itemspace.core.catalog import Catalog
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, MissingExtraError
-from itemspace.core.report import Measure, Report
+from itemspace.core.ragged import Ragged
+from itemspace.core.report import Curve, Measure, Report
 from itemspace.core.seeding import RNG, derive
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import Dense, VectorSpace, normalize
@@ -38,7 +39,12 @@ EF = 256
 QUERIES = 300
 DIMENSION = 128
 BANDS = ((0.001, "under 0.1%"), (0.01, "0.1-1%"), (0.1, "1-10%"), (0.5, "10-50%"), (np.inf, "50% or more"))
-Search = Callable[[Dense, int, Selection], np.ndarray]
+TOLD = {"with": "with the query", "independent": "independent of it", "against": "against it"}
+EFFORTS = (16, 32, 64, 128, 256, 512)
+SWEPT = ("post", "acorn", "faiss-hnsw")
+"""Engines whose effort is swept, for curves of recall and speed by selectivity."""
+MOST = 300
+"""Pairs of query and filter per curve."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,11 @@ class Engines:
         """The one graph of acorn and post."""
         made: AcornIndex = self._index("acorn", lambda: AcornIndex(ef=self.ef, exact_up_to=0))
         return made
+
+    def aim(self, ef: int) -> None:
+        """Search every graph with another effort from here on."""
+        self.ef = ef
+        self.graph.config = self.graph.config.model_copy(update={"ef": ef})
 
     def search(self, engine: str, queries: Dense, k: int, within: Selection) -> np.ndarray:
         """Rows [q, k], -1 where fewer were found.
@@ -183,21 +194,59 @@ def bench(
     given = load(data, count, model, seeds[0])
     engines, names = Engines(given, rng=seeds[0]), chosen(ENGINES, arms)
     found: dict[tuple[str, str, str], Asked] = {}
+    truths: dict[tuple[str, str], np.ndarray] = {}
+    every: dict[str, Attributed] = {}
     shares: dict[tuple[str, str], np.ndarray] = {}
     missing: list[str] = []
     for relation in RELATIONS:
-        filtered = given.with_filters(relation, seeds[0])
+        filtered = every[relation] = given.with_filters(relation, seeds[0])
         if not filtered.filters:
             raise DataError(f"{given.name} has no category, list or number to filter by.")
         for kind in filtered.filters:
             shares[relation, kind] = filtered.shares(kind)
-            truth = exact_rows(given.items, given.queries, k, filtered.selection(kind))
+            truth = truths[relation, kind] = exact_rows(given.items, given.queries, k, filtered.selection(kind))
             for name in names:
                 try:
                     found[name, relation, kind] = engines.asked(name, kind, k, filtered, truth)
                 except MissingExtraError as error:
                     missing.append(f"{name}: {str(error).splitlines()[0]}")
-    return _report(given, names, found, shares, k, sorted(set(missing)))
+    swept = [name for name in SWEPT if any(key[0] == name for key in found)]
+    lines = [line for name in swept for line in curves(engines, name, every, truths, shares, k)]
+    return _report(given, names, found, shares, k, sorted(set(missing)), lines)
+
+
+def curves(
+    engines: Engines,
+    engine: str,
+    every: Mapping[str, Attributed],
+    truths: Mapping[tuple[str, str], np.ndarray],
+    shares: Mapping[tuple[str, str], np.ndarray],
+    k: int,
+) -> Iterator[Curve]:
+    """Recall over queries per CPU-second of an engine at every effort, one line per band of selectivity."""
+    data, low = engines.data, 0.0
+    for edge, band in BANDS:
+        at = [(key, int(i)) for key in shares for i in np.flatnonzero((shares[key] >= low) & (shares[key] < edge))]
+        low = edge
+        at = [at[i] for i in np.linspace(0, len(at) - 1, min(MOST, len(at))).astype(int)]
+        if len(at) < 2:
+            continue
+        queries = data.queries.take(np.array([i for _, i in at]))
+        own = {key: every[key[0]].selection(key[1]).include for key in {key for key, _ in at}}
+        lists = [include[i] for key, i in at if (include := own[key]) is not None]
+        within = Selection(len(data.items), include=Ragged.from_lists(lists))
+        truth = np.stack([truths[key][i] for key, i in at])
+        speed, recall = [], []
+        for ef in EFFORTS:
+            engines.aim(ef)
+            began = time.process_time()
+            rows = engines.search(engine, queries, k, within)
+            speed.append(len(queries) / max(time.process_time() - began, 1e-9))
+            recall.append(float(np.nanmean(shared(rows, truth, data.items, queries))))
+        order = np.argsort(speed)
+        name = f"recall@{k}, {band} pass, by queries per CPU-s"
+        yield Curve(name, engine, tuple(speed[i] for i in order), tuple(recall[i] for i in order))
+    engines.aim(EF)
 
 
 def load(data: Any, count: int | None, model: str | None, seed: int) -> Attributed:
@@ -259,6 +308,7 @@ def _report(
     shares: Mapping[tuple[str, str], np.ndarray],
     k: int,
     missing: Sequence[str],
+    lines: Sequence[Curve],
 ) -> Report:
     measures: list[Measure] = []
 
@@ -278,7 +328,7 @@ def _report(
     for name in names:
         add(name, every)
         for relation in RELATIONS:
-            add(name, [key for key in every if key[0] == relation], "filter goes", f"{relation} the query")
+            add(name, [key for key in every if key[0] == relation], "the filter is", TOLD[relation])
         for kind in dict.fromkeys(key[1] for key in every):
             add(name, [key for key in every if key[1] == kind], "kind of filter", kind)
         for low, band in zip((0.0, *(edge for edge, _ in BANDS)), BANDS, strict=False):
@@ -302,6 +352,7 @@ def _report(
     return Report(
         f"Filtered search on {given.name}: {len(given.items):,} vectors",
         tuple(measures),
+        curves=tuple(lines),
         provenance={
             "data": given.name,
             "items": len(given.items),

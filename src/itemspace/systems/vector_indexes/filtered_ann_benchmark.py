@@ -135,7 +135,7 @@ def _plain(text: str, kind: str):  # type: ignore[no-untyped-def]
         low, high = (float(part) for part in text.split(" between ", 1)[1].split(" and "))
         return lambda value: low <= value <= high
     said = text.rsplit(" in ", 1)[0] if kind == "emis" else text.split(" = ", 1)[1]
-    wanted = said[1:-1].replace("''", "'")
+    wanted = said[1:-1].replace("''", "'").replace("\\\\", "\\")
     return (lambda value: wanted in value) if kind == "emis" else (lambda value: value == wanted)
 
 
