@@ -8,6 +8,7 @@ by popcount; a new model's bits are trained to find an old model's, so that noth
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -89,7 +90,11 @@ def _measure(bench: Bench, data: Dataset, dimension: int, epochs: int, seed: int
         BinaryIndex(method="sign", bits=width * layers, layers=layers, rerank=0, least=1).build([items], rng=seed)
         for width, layers in shapes
     ]
-    makers = {"sign": sign_binarizer, "itq": itq_binarizer, "system": partial(_learned, epochs=epochs)}
+    makers: dict[str, Callable[..., Binarizer]] = {
+        "sign": sign_binarizer,
+        "itq": itq_binarizer,
+        "system": partial(_learned, epochs=epochs),
+    }
     learned: list[Binarizer] = []
     for arm, make in makers.items():
         began = time.perf_counter()
