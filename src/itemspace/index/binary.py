@@ -82,7 +82,7 @@ class BinaryIndex(QuantizedIndex):
         width, layers = self.shape(sample.shape[1])
         if self.config.method == "sign":
             return sign_binarizer(sample, width, layers, seed)
-        center = self.space.metric == "euclidean"
+        center = True if self.space.metric == "euclidean" else None
         start = itq_binarizer(sample, min(width, sample.shape[1]), layers, seed, center=center)
         if not self._learned:
             return start
