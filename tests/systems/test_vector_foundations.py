@@ -26,7 +26,7 @@ def test_the_quick_check_holds_where_it_must_and_not_where_nothing_can_be_learne
         if verdicts["positive"] != "not measured":
             told += 1
             assert verdicts["positive"] == "held", outcome
-    assert told >= (6 if slug == "foundations_vector_retrieval" else 1)
+    assert told >= (5 if slug == "foundations_vector_retrieval" else 1)
 
 
 @pytest.mark.parametrize("slug", ["foundations_vector_retrieval", "leann"])

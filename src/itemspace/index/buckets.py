@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -193,6 +194,6 @@ class _Buckets:
         return np.repeat(query, size), self._slots[np.repeat(self._table[query, place], size), at].astype(np.int64)
 
 
-def _mode(told: dict[str, int]) -> str | None:
+def _mode(told: dict[str, int]) -> Literal["r"] | None:
     """An empty array cannot be mapped."""
     return "r" if told["slots"] else None

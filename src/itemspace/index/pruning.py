@@ -64,7 +64,8 @@ def robust_prune(far: np.ndarray, between: np.ndarray, degree: int, alpha: float
 
 def robust_prune_reference(far: np.ndarray, between: np.ndarray, degree: int, alpha: float) -> list[int]:
     """The slow, obvious one, of a single node: far [c], between [c, c]."""
-    left, kept = sorted((c for c in range(len(far)) if np.isfinite(far[c])), key=lambda c: far[c]), []
+    left = sorted((c for c in range(len(far)) if np.isfinite(far[c])), key=lambda c: float(far[c]))
+    kept: list[int] = []
     while left and len(kept) < degree:
         best = left.pop(0)
         kept.append(best)

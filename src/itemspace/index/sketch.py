@@ -9,7 +9,7 @@ Szegedy 1996), which estimates lengths by medians of means.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,8 @@ import scipy.sparse as sp
 from itemspace.core.seeding import RNG, derive
 
 Kind = Literal["gaussian", "signs", "count"]
+_SIGNS = np.array([-1.0, 1.0], np.float32)
+_PAIRS = 1024
 
 
 def dimensions_for(points: int, distortion: float) -> int:
@@ -46,19 +48,25 @@ class Projection:
         if kind == "signs":
             matrix = drawn.choice([-1.0, 0.0, 1.0], (dimension, size), p=[1 / 6, 2 / 3, 1 / 6])
             return cls(sp.csr_matrix((matrix * np.sqrt(3.0 / size)).astype(np.float32)))
-        place, sign = drawn.integers(0, size, dimension), drawn.choice(np.float32([-1.0, 1.0]), dimension)
+        place, sign = drawn.integers(0, size, dimension), drawn.choice(_SIGNS, dimension)
         return cls(sp.csr_matrix((sign, (np.arange(dimension), place)), shape=(dimension, size)))
 
     def __call__(self, values: np.ndarray | sp.csr_matrix) -> np.ndarray:
         """float32 [n, s] of dense or sparse vectors [n, d]."""
-        made = values @ self.matrix
+        made: Any = values @ self.matrix
         return np.asarray(made.toarray() if sp.issparse(made) else made, np.float32)
 
 
 def distortion(values: np.ndarray, sketched: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """float64 [m]: by how much the squared distance of each pair [m, 2] changed, as a share of itself; equal points give 0."""
-    before, after = (_squared(one[pairs[:, 0]], one[pairs[:, 1]]) for one in (values, sketched))
-    return np.divide(np.abs(after - before), before, out=np.zeros_like(before), where=before > 0)
+    out = np.empty(len(pairs))
+    for start in range(0, len(pairs), _PAIRS):
+        left, right = pairs[start : start + _PAIRS].T
+        before, after = (_squared(one[left], one[right]) for one in (values, sketched))
+        out[start : start + _PAIRS] = np.divide(
+            np.abs(after - before), before, out=np.zeros_like(before), where=before > 0
+        )
+    return out
 
 
 def _squared(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -79,7 +87,7 @@ class TugOfWar:
     @classmethod
     def draw(cls, dimension: int, each: int = 64, groups: int = 5, rng: RNG = 0) -> TugOfWar:
         drawn = derive(rng, "tug of war")
-        return cls(drawn.choice(np.float32([-1.0, 1.0]), (groups, each, dimension)))
+        return cls(drawn.choice(_SIGNS, (groups, each, dimension)))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Counters float32 [n, groups, each] of vectors [n, d]."""

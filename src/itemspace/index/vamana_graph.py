@@ -123,8 +123,8 @@ class VamanaGraph(Graph):
             here, _ = walk(graph, self.entries, len(part), width, points_far(points, part), trail)
             found[start : start + step] = here
             if trail:
-                walked = (np.concatenate(column) for column in zip(*trail, strict=True))
-                path = padded(Ragged.from_groups(*walked, len(part)), _PATH)
+                group, nodes = (np.concatenate(column) for column in zip(*trail, strict=True))
+                path = padded(Ragged.from_groups(group, nodes, len(part)), _PATH)
                 paths[start : start + step, : path.shape[1]] = path
         return found, paths
 

@@ -102,7 +102,7 @@ def _ivf(index: IVFIndex, queries: np.ndarray, effort: int) -> tuple[np.ndarray,
     return slots, float(lists.sizes[order].sum(1).mean()) + lists.count
 
 
-_KINDS: dict[type, Any] = {
+_KINDS: dict[Any, Any] = {
     HNSWIndex: _hnsw,
     VamanaIndex: _vamana,
     BucketIndex: _buckets,

@@ -103,8 +103,10 @@ def _looked_up(encoder: Encoder, index: Index, recipe: Recipe) -> Retriever:
     """`encoder >> index`, which computes vectors again where the index keeps none."""
     if not hasattr(index, "attach"):
         return Encoded(encoder, index)
+    from itemspace.index.recompute import RecomputeIndex
     from itemspace.index.vector_free import VectorFree
 
+    assert isinstance(index, RecomputeIndex)
     return VectorFree(encoder, index, lambda catalog: readable(catalog, words_of(catalog, recipe)))
 
 

@@ -61,7 +61,7 @@ EFFORTS: dict[Kind, tuple[int, int, int]] = {
     "aq": (20, 80, 320),
     "sketch": (20, 80, 320),
 }
-QUICK: tuple[Kind, ...] = ("rp-trees", "lsh", "ivf", "hnsw", "pq", "sketch")
+QUICK: tuple[Kind, ...] = ("rp-trees", "ivf", "hnsw", "pq")
 DISTORTION = 0.5
 COUNTERS = 256
 K = 10
@@ -118,7 +118,7 @@ def _planted(bench: Bench, seed: int) -> _Given:
     world = points(*size, clusters=20 if bench.quick else 60, randomness=bench.randomness, rng=seed)
     truth = world.truth
     bench.used(world.data, queries=len(truth.queries))
-    wide = points(150 if bench.quick else 400, 1, dimension=2_048, clusters=20, rng=seed).truth.vectors
+    wide = points(100 if bench.quick else 200, 1, dimension=2_048, clusters=20, rng=seed).truth.vectors
     return _Given(
         truth.shown, truth.vectors, truth.queries, (truth.vectors * truth.lengths[:, None], truth.queries), wide
     )
@@ -140,7 +140,7 @@ class _Real:
         bench.used(films)
         encoder = LSAEncoder(LSAConfig(dimension=256)).fit(shop.catalog)
         vectors = np.asarray(encoder.encode(shop.catalog, role="item").values)
-        return cls(vectors, _factors(films), _counted(shop.catalog, 400, 4_096))
+        return cls(vectors, _factors(films), _counted(shop.catalog, 200, 4_096))
 
     def drawn(self, seed: int) -> _Given:
         order = derive(seed, "products").permutation(len(self.vectors))
@@ -154,7 +154,7 @@ def _factors(films: Dataset, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     assert log is not None
     shape = (len(log.users), len(films.catalog))
     watched = sp.csr_matrix((np.ones(len(log.item)), (log.user, log.item)), shape=shape)
-    left, weights, right = svds(watched, k=size, random_state=0)
+    left, weights, right = (np.asarray(part) for part in svds(watched, k=size, random_state=0))
     return (right.T * np.sqrt(weights)).astype(np.float32), (left * np.sqrt(weights)).astype(np.float32)
 
 
@@ -230,8 +230,7 @@ def _sampling(bench: Bench, given: _Given, seed: int) -> None:
 
 def _sketches(bench: Bench, values: np.ndarray, seed: int) -> None:
     """How far random maps move distances, and how wrong counters with random signs are of lengths."""
-    left, right = np.triu_indices(len(values), 1)
-    pairs = np.stack([left, right], axis=1)
+    pairs = np.argwhere(np.triu(np.ones((len(values), len(values)), bool), 1))
     size = dimensions_for(len(values), DISTORTION)
     beyond = [
         float((distortion(values, Projection.draw(values.shape[1], size, kind, seed)(values), pairs) > DISTORTION).mean())

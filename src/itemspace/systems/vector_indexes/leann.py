@@ -73,13 +73,13 @@ def check(bench: Bench) -> None:
         _measure(bench, given, order, seed)
     if real is not None:
         bench.note(
-            "Vectors: LSA, 256 dimensions, of product texts; each seed holds out 800 products as queries of the others. LSA "
+            "Vectors: LSA, 256 dimensions, of product texts; each seed holds out 500 products as queries of the others. LSA "
             "computes a vector in microseconds, so what counts is how many are computed; benchmarks/leann.py has MiniLM."
         )
 
 
 def _planted(bench: Bench, seed: int) -> _Given:
-    items, queries, dimension = (1_200, 80, 64) if bench.quick else (20_000, 800, 256)
+    items, queries, dimension = (1_200, 80, 64) if bench.quick else (8_000, 400, 256)
     world = points(
         items, queries, dimension=dimension, clusters=items // 40, spread=0.6, randomness=bench.randomness, rng=seed
     )
@@ -89,7 +89,7 @@ def _planted(bench: Bench, seed: int) -> _Given:
 
 def _products(bench: Bench) -> _Given:
     shop = Dataset.read("chorus", root=bench.data)
-    bench.used(shop, queries=800)
+    bench.used(shop, queries=500)
     encoder = LSAEncoder(dimension=256).fit(shop.catalog)
     vectors = np.asarray(encoder.encode(shop.catalog, role="item").values)
     text = float(sum(len(text.encode()) for text in shop.catalog.texts()))
@@ -100,7 +100,7 @@ def _measure(bench: Bench, given: _Given, order: np.ndarray, seed: int) -> None:
     vectors, shown, queries, text = given.vectors, given.shown, given.queries, given.text
     if not len(queries):
         chosen = derive(seed, "leann", "held out").permutation(len(vectors))
-        queries, kept = vectors[chosen[:800]], np.sort(chosen[800:])
+        queries, kept = vectors[chosen[:500]], np.sort(chosen[500:])
         vectors = shown = vectors[kept]
         order = np.arange(len(queries))
         text = None if text is None else text * len(kept) / len(given.vectors)
@@ -112,10 +112,10 @@ def _measure(bench: Bench, given: _Given, order: np.ndarray, seed: int) -> None:
     tuning, asked = np.array_split(order, 2)
     for arm, settings in (("system", TWO), ("single-queue", ONE)):
         began = time.perf_counter()
-        chosen = _cheapest(index, queries[tuning], truth[tuning], settings)
+        setting = _cheapest(index, queries[tuning], truth[tuning], settings)
         bench.spend(arm, seconds=time.perf_counter() - began, trials=len(settings))
         # Where nothing of what it may spend finds enough, all must be computed.
-        recall, share = (1.0, 1.0) if chosen is None else _searched(index, queries[asked], truth[asked], *chosen)
+        recall, share = (1.0, 1.0) if setting is None else _searched(index, queries[asked], truth[asked], *setting)
         bench.record(arm, {"recall@3": recall, "computed-share": share})
     size, flat = index.size().total, vectors.nbytes
     bench.record("system", {"times-smaller": flat / size})
