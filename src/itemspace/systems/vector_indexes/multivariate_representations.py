@@ -34,7 +34,7 @@ from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.flat import FlatIndex
 from itemspace.index.gaussian import GaussianIndex, divergence, expand_items, expand_queries, own_constant
 
-ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=20)
+ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=15)
 QUICK = ENCODER.model_copy(update={"dimension": 8, "options": {"dimension": 48}, "hidden": 64, "epochs": 10})
 GRAPH = {"plan": "graph", "m": 32, "ef_construction": 256, "ef": 256, "calibrate": False, "lists": "never"}
 LISTED = 64
@@ -113,7 +113,7 @@ def check(bench: Bench) -> None:
         if tools is not None:
             _real(bench, tools, seed)
             continue
-        size = (120, 500) if bench.quick else (400, 1_200)
+        size = (120, 500) if bench.quick else (500, 1_800)
         world = vague(*size, concepts=24 if bench.quick else 40, randomness=bench.randomness, rng=seed)
         task, order = _tasks(world.data, seed)
         cut = 3 * len(order) // 4
