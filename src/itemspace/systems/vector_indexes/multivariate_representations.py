@@ -34,7 +34,7 @@ from itemspace.evaluate.evaluation import evaluate
 from itemspace.index.flat import FlatIndex
 from itemspace.index.gaussian import GaussianIndex, divergence, expand_items, expand_queries, own_constant
 
-ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=20)
+ENCODER = GaussianEncoderConfig(dimension=32, options={"dimension": 128}, epochs=15)
 QUICK = ENCODER.model_copy(update={"dimension": 8, "options": {"dimension": 48}, "hidden": 64, "epochs": 10})
 GRAPH = {"plan": "graph", "m": 32, "ef_construction": 256, "ef": 256, "calibrate": False, "lists": "never"}
 LISTED = 64
@@ -44,6 +44,8 @@ JUDGED, SHARPNESS = 6.0, 20.0
 SCALES = (0.0, 0.5, 1.0)
 """What both forms choose among, each for itself: how sharp scores are when training begins decides where it ends."""
 TRAINED, TESTED = 500, 500
+REAL_EPOCHS = 40
+"""Of both forms on the real data, where an epoch is a third of a world's."""
 
 
 class MultivariateConfig(Config):
@@ -113,7 +115,7 @@ def check(bench: Bench) -> None:
         if tools is not None:
             _real(bench, tools, seed)
             continue
-        size = (120, 500) if bench.quick else (400, 1_200)
+        size = (120, 500) if bench.quick else (500, 1_800)
         world = vague(*size, concepts=24 if bench.quick else 40, randomness=bench.randomness, rng=seed)
         task, order = _tasks(world.data, seed)
         cut = 3 * len(order) // 4
@@ -136,10 +138,10 @@ def _real(bench: Bench, tools: Dataset, seed: int) -> None:
     train, test = split_queries(tools, 0.5, seed)
     train, test = train.take(np.arange(TRAINED)), test.take(np.arange(TESTED))
     folder = packaged()
-    config = ENCODER
+    config = ENCODER.model_copy(update={"epochs": REAL_EPOCHS})
     if folder is not None:
         read = {"start": folder, "metric": "cosine", "max_length": 128}
-        config = ENCODER.model_copy(update={"base": "transformer", "options": read})
+        config = config.model_copy(update={"base": "transformer", "options": read})
     base = _Remembering(new_base(config).fit(tools.catalog, rng=seed))
     known = Engagement.of_judgments(train.requests.text or (), train.judgments)
     scores = judged_scores(base, tools.catalog, known)
