@@ -8,6 +8,7 @@ import pytest
 from itemspace.core.errors import ArtifactError, DataError
 from itemspace.testing.store import SIMPLE, StoreContract, rows, some_items
 from itemspace.testing.store_search import StoreSearchContract
+from itemspace.testing.store_states import StoreStates
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -26,12 +27,12 @@ class ServedMilvus(MilvusStore):
 
 class TestEmbeddedMilvus(StoreContract):
     store_class = MilvusStore
-    kills = 3
+    kills = 2
 
 
-class TestServedMilvus(StoreContract):
+class TestServedMilvus(StoreStates):
     store_class = ServedMilvus
-    kills = 3
+    kills = 1
 
     @pytest.fixture(autouse=True)
     def _named(self, milvus, monkeypatch):
