@@ -103,7 +103,7 @@ def test_texts_longer_than_milvus_holds_come_back(tmp_path):
 def test_a_server_that_is_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("ITEMSPACE_TEST_MILVUS", "http://127.0.0.1:1")
     monkeypatch.setattr("itemspace.store.milvus_connection.CONNECT_SECONDS", 1)
-    with pytest.raises(ArtifactError, match="Milvus does not do it"):
+    with pytest.raises(ArtifactError, match="Milvus does not answer"):
         ServedMilvus.create(tmp_path / "s", items_schema=SIMPLE, id_column="id")
 
 

@@ -183,6 +183,11 @@ def test_no_password_is_kept(tmp_path):
         Recipe.load({"store": {"name": "milvus", "url": "http://localhost:19530", "token": "root:Milvus"}})
 
 
+def test_a_store_that_does_not_search_is_not_asked_to():
+    with pytest.raises(RecipeError, match="does not search by itself"):
+        Recipe.load({"store": {"search": True}})
+
+
 def test_an_unset_variable_is_named(tmp_path, monkeypatch):
     pytest.importorskip("psycopg")
     monkeypatch.delenv("NOT_THERE", raising=False)
