@@ -200,7 +200,12 @@ class Recipe(Config):
             unfit = _unfit(section, component)
             if unfit:
                 raise RecipeError(f"{where}: [{section}] `{part.name}` {unfit}. Leave it out for the default.")
-            component.config_class().parse(part.options, where=f"{where}: [{section}] {part.name}")
+            config = component.config_class().parse(part.options, where=f"{where}: [{section}] {part.name}")
+            if section == "store":
+                from itemspace.store.contract import Store
+
+                if config.search and component.searching is Store.searching:
+                    raise RecipeError(f"{where}: [store] `{part.name}` does not search by itself; leave `search` out.")
 
     def _contradictions(self, where: str) -> None:
         """Refuse settings of which one could only be ignored."""

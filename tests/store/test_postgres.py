@@ -119,6 +119,10 @@ def test_the_index_is_walked_on_until_k_match(tmp_path):
             wanted = np.argsort(-truth, axis=1)[:, :10]
             assert hits.found.tolist() == [10] * 4
             assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(hits.rows, wanted, strict=True)]) >= 0.9
+        with made.entries.connections.reader() as connection:
+            connection.execute("SELECT pg_stat_force_next_flush()")
+            used = "SELECT idx_scan FROM pg_stat_all_indexes WHERE schemaname = %s AND indexrelname LIKE 'near_%%'"
+            assert connection.execute(used, (made.entries.namespace,)).fetchone()[0] >= 8
 
 
 def test_a_writer_that_was_killed_leaves_its_place(tmp_path):

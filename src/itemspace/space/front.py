@@ -30,7 +30,7 @@ from itemspace.space.layout import DERIVED, FORMAT, TYPE
 from itemspace.space.live import Live
 from itemspace.space.lock import ReadWriteLock
 from itemspace.space.showing import Showing
-from itemspace.store.contract import Store
+from itemspace.store.contract import Store, UnreachableError
 
 if TYPE_CHECKING:
     from itemspace.core.codes import Codes
@@ -47,7 +47,7 @@ def _readable(home: Path) -> Iterator[None]:
     """Turn what reading a damaged file raises into one error that says what to do about it."""
     try:
         yield
-    except FormatVersionError:
+    except (FormatVersionError, UnreachableError):
         raise
     except (ArtifactError, OSError, ValueError) as error:
         raise ArtifactError(

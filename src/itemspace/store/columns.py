@@ -150,3 +150,11 @@ def checked_matrix(name: str, values: np.ndarray, n: int) -> np.ndarray:
             f"a vector of `{name}` is not finite.", row=int(finite.argmin()) + 1, count=int((~finite).sum())
         )
     return values
+
+
+def plainly(column: pa.Array, plain: pa.DataType) -> pa.Array:
+    """Values in the type they are exchanged as: times as ticks, half floats as floats."""
+    kind = column.type
+    if pa.types.is_date64(kind):  # days in milliseconds: a cast would ask for whole days only
+        return column.view(pa.int64())
+    return column if kind == plain else column.cast(plain)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from itemspace.core.config import Component, Config
 from itemspace.core.contracts import Encoder, Retriever
-from itemspace.core.errors import ContractError
+from itemspace.core.errors import ArtifactError, ContractError
 from itemspace.core.files import remove_tree
 
 EVENT_SCHEMA = pa.schema(
@@ -46,6 +46,10 @@ class StoreConfig(Config):
     """How many superseded states are kept at most, when writes come fast."""
     search: bool = False
     """Whether a Space's dense search is asked of the store's database instead of the Space's own index."""
+
+
+class UnreachableError(ArtifactError):
+    """The server that holds a store does not answer, or its address is not known here. The store itself may be whole."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 from itemspace.core.errors import ArtifactError, FormatVersionError
 from itemspace.core.extras import require
 from itemspace.core.files import fsync_file, write_json_atomic
+from itemspace.store.contract import UnreachableError
 from itemspace.store.urls import hidden, resolved
 
 FILE, SERVER = "milvus.db", "SERVER"
@@ -122,7 +123,7 @@ class MilvusConnection:
                 self._hosting = True
                 return pymilvus.MilvusClient(uri=address, timeout=CONNECT_SECONDS)
             time.sleep(0.02)
-        raise ArtifactError(f"{self.what} is open in another process, which does not answer.")
+        raise UnreachableError(f"{self.what} is open in another process, which does not answer.")
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -138,6 +139,8 @@ class MilvusConnection:
             raise
         except (pymilvus.MilvusException, OSError) as error:
             told = hidden(str(error).strip()).rstrip(".")
+            if isinstance(error, OSError) or not getattr(error, "code", 0) or error.code == 2:  # 2: no connection
+                raise UnreachableError(f"{self.what}: Milvus does not answer ({told}).") from error
             raise ArtifactError(f"{self.what}: Milvus does not do it ({told}).") from error
 
     def call(self, method: str, *given: Any, **named: Any) -> Any:

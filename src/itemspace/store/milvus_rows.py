@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from itemspace.store.postgres_columns import plainly
+from itemspace.store.columns import plainly
 from itemspace.store.tables import LIVE, PUT, ROW, VERSION, newest
 
 MOST_BODY = 60_000

@@ -7,6 +7,8 @@ it is missing. Filters go over as Milvus' expressions; what its language cannot 
 from __future__ import annotations
 
 import re
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itemspace.core.contracts import Encoder
+from itemspace.core.errors import InUseError
 from itemspace.core.extras import require
 from itemspace.core.files import FileLock
 from itemspace.core.requests import Requests
 from itemspace.core.selection import Selection
+from itemspace.store.columns import plainly
 from itemspace.store.contract import Store
 from itemspace.store.milvus_entries import MilvusEntries
 from itemspace.store.milvus_rows import row
 from itemspace.store.milvus_where import EVERYTHING, Unsaid, to_milvus
-from itemspace.store.postgres_columns import plainly
 from itemspace.store.searching import Pushed, VectorSearch
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class MilvusVectors(VectorSearch):
         place = re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", name)
         self.collection = f"{entries.namespace}_near_{place}_{self.operator}_{index.lower()}"
         self._lock = lock
+        self._guard = threading.Lock()
         self._synced = -1
         self._long: set[str] = set()
 
@@ -58,7 +62,7 @@ class MilvusVectors(VectorSearch):
         version = self.store.version
         if version == self._synced:
             return version
-        with self._lock_held():
+        with self._guard, _Waiting(self._lock):
             connection = self.entries.connection
             if not connection.call("has_collection", self.collection):
                 self._create()
@@ -74,9 +78,6 @@ class MilvusVectors(VectorSearch):
                 connection.call("upsert", marks, [{**row(0, version, body), "entry": "mark"}])
             self._synced = version
         return version
-
-    def _lock_held(self) -> Any:
-        return _Waiting(self._lock)
 
     def _create(self) -> None:
         kinds = require("pymilvus", extra="milvus", needed_for="A store in Milvus").DataType
@@ -256,10 +257,6 @@ class _Waiting:
         self.lock = lock
 
     def __enter__(self) -> None:
-        import time
-
-        from itemspace.core.errors import InUseError
-
         until = time.monotonic() + 600
         while True:
             try:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from itemspace.store.columns import plainly
+
 ESCAPE = "\U0010f8fe"
 """A code point nobody may assign a character to."""
 _MOST_NAME = 63
@@ -92,14 +94,6 @@ def _sent(column: pa.Array, kept: Kept) -> pa.Array:
         plain = plainly(column, kept.plain)
         return plain.cast(pa.string()) if pa.types.is_decimal(kept.plain) else escaped(plain)
     return _array_literals(column, kept.inner)
-
-
-def plainly(column: pa.Array, plain: pa.DataType) -> pa.Array:
-    """Values in the type they are exchanged as: times as ticks, half floats as floats."""
-    kind = column.type
-    if pa.types.is_date64(kind):  # days in milliseconds: a cast would ask for whole days only
-        return column.view(pa.int64())
-    return column if kind == plain else column.cast(plain)
 
 
 def escaped(values: pa.Array) -> pa.Array:

@@ -17,6 +17,7 @@ from typing import Any
 
 from itemspace.core.errors import ArtifactError, InUseError
 from itemspace.core.extras import require
+from itemspace.store.contract import UnreachableError
 from itemspace.store.urls import hidden, resolved
 
 _DEAD_WRITER = 20.0
@@ -49,13 +50,13 @@ def answering(what: str) -> Iterator[None]:
     """Turn the driver's errors into ones that say which store, and what to do.
 
     Raises:
-        ArtifactError: the server does not answer, refuses, or its tables were changed.
+        UnreachableError: the server does not answer. ArtifactError: it refuses, or its tables were changed.
     """
     psycopg = driver()
     try:
         yield
     except psycopg.OperationalError as error:
-        raise ArtifactError(f"{what}: the database does not answer ({_first_line(error)}).") from error
+        raise UnreachableError(f"{what}: the database does not answer ({_first_line(error)}).") from error
     except psycopg.Error as error:
         raise ArtifactError(f"{what}: the database refuses: {_first_line(error)}.") from error
 

@@ -72,16 +72,19 @@ class PostgresVectors(VectorSearch):
         if d > _MOST_INDEXED[kind]:
             return False
         told = hashlib.blake2b(f"{self.name} {self.operator}".encode(), digest_size=8).hexdigest()
+        table, name = self.entries.table(VECTORS + self.name), sql.Identifier(self.entries.namespace, f"near_{told}")
         statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING hnsw (vector {}) WHERE _until = {}").format(
             sql.Identifier(f"near_{told}"),
-            self.entries.table(VECTORS + self.name),
+            table,
             sql.SQL(f"{kind}_{self.operator}_ops"),
             sql.Literal(LATEST),
         )
         with suppress(ArtifactError), self.entries.connections.reader() as connection:
-            connection.execute(statement)
-            connection.execute(sql.SQL("ANALYZE {}").format(self.entries.table(VECTORS + self.name)))
-            connection.execute(sql.SQL("ANALYZE {}").format(self.entries.table(ITEMS)))
+            there = connection.execute("SELECT to_regclass(%s)", (name.as_string(connection),)).fetchone()
+            if there == (None,):
+                connection.execute(statement)
+                connection.execute(sql.SQL("ANALYZE {}").format(table))
+                connection.execute(sql.SQL("ANALYZE {}").format(self.entries.table(ITEMS)))
             return True
         return False
 

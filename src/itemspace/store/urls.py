@@ -9,7 +9,8 @@ import os
 import re
 from urllib.parse import parse_qsl, urlsplit
 
-from itemspace.core.errors import ArtifactError, shown
+from itemspace.core.errors import shown
+from itemspace.store.contract import UnreachableError
 
 _ENV = "env:"
 _SECRET = re.compile(r"(?i)\b(password|passwd|token|secret|sslpassword|api_?key)\s*=")
@@ -42,14 +43,14 @@ def resolved(url: str, *, what: str) -> str:
     """The address itself.
 
     Raises:
-        ArtifactError: the environment variable is not set.
+        UnreachableError: the environment variable is not set.
     """
     if not url.startswith(_ENV):
         return url
     name = url.removeprefix(_ENV)
     found = os.environ.get(name)
     if not found:
-        raise ArtifactError(
+        raise UnreachableError(
             f"{what} is in the database that the environment variable {name} names, and it is not set.\n"
             f"  Set it: export {name}=..."
         )

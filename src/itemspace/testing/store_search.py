@@ -89,6 +89,10 @@ class StoreSearchContract(RetrieverContract):
                 np.where(found.rows < 0, 0, found.scores), np.where(wanted.rows < 0, 0, wanted.scores), atol=1e-5
             )
 
+    def test_a_filter_in_words_goes_to_the_database(self) -> None:
+        hits = self._made.search(self.requests(), 5, "price < 60 and in_stock")
+        assert "price < 60 and in_stock in the database before the cut" in str(hits.explanation)
+
     def test_changes_are_searched_at_once(self) -> None:
         asked = Requests.texts(["red boots"])
         best = int(self._made.search(asked, 1).rows[0, 0])
@@ -107,7 +111,7 @@ class StoreSearchContract(RetrieverContract):
             made = store.searching(encoder, NAME).bind(catalog)
             asked = Requests.texts(["naïve 100%"])
 
-            @settings(max_examples=120, deadline=None)
+            @settings(max_examples=80, deadline=None)
             @given(expression=expressions())
             def same(expression: object) -> None:
                 tree = parse_where(str(expression))
