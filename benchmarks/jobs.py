@@ -194,7 +194,9 @@ def killed_worker(
 
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    job, said, struck = plan(home), [], []
+    job = plan(home)
+    said: list[str] = []
+    struck: list[Any] = []
 
     def wait_and_strike() -> None:
         while len(receipts(job)) < 3:
