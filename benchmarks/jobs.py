@@ -3,6 +3,8 @@
     python benchmarks/jobs.py            # the figures of docs/benchmarks.md, about five minutes on two quiet cores
     python benchmarks/jobs.py --quick    # a smoke run on few rows
 
+A run that was stopped goes on where it was; --again forgets what was measured.
+
 Amazon Beauty: titles encoded by all-MiniLM-L6-v2, all items by LSA, recommendations for all users by item-kNN. One process,
 two processes, and Ray with one worker and with one on each of two nodes, in turns. The cluster runs in a network namespace of
 its own (Linux, `unshare --net`). Workers have one thread each. Throughput counts the chunks after each worker's
@@ -28,6 +30,8 @@ from typing import Any
 
 import numpy as np
 from harness import Result, data_folder, versions, workspace
+
+import itemspace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 LSA = {"encoder": {"name": "lsa", "dimension": 128}, "recommender": {"name": "item-knn"}, "lexical": False}
@@ -176,7 +180,7 @@ def measured(plan: Plan, driving: dict[str, Any], home: Path) -> dict[str, Any]:
     rate, cpu = throughput(told, driving["workers"])
     found = {
         "seconds": seconds, "rate": rate, "cpu_ms": cpu, "hash": result_hash(job), "chunks": len(told),
-        "rows": told[-1]["stop"], "workers": len({(one["host"], one["pid"]) for one in told}),
+        "rows": told[-1]["stop"], "load": os.getloadavg()[0], "workers": len({(one["host"], one["pid"]) for one in told}),
     }  # fmt: skip
     shutil.rmtree(home)
     return found
@@ -190,7 +194,9 @@ def killed_worker(
 
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    job, said, struck = plan(home), [], []
+    job = plan(home)
+    said: list[str] = []
+    struck: list[Any] = []
 
     def wait_and_strike() -> None:
         while len(receipts(job)) < 3:
@@ -234,6 +240,18 @@ def killed_driver(plan: Plan, home: Path, address: str) -> dict[str, Any]:
     return found
 
 
+def kept(sizes: Sizes, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` gives, or gave in a run that was stopped: of these sizes and of jobs as they are now."""
+    sources = b"".join(path.read_bytes() for path in sorted(Path(itemspace.__file__).parent.glob("jobs/*.py")))
+    print_ = hashlib.sha256(sources + repr(sizes).encode() + key.encode()).hexdigest()[:16]
+    path = workspace("jobs", "runs") / f"{print_}.json"
+    if not path.exists():
+        made = make()
+        path.with_suffix(".tmp").write_text(json.dumps(made))
+        path.with_suffix(".tmp").replace(path)
+    return dict(json.loads(path.read_text()))
+
+
 def inside(address: str, size: str) -> dict[str, Any]:
     """Everything that is measured, on a machine whose only network is `lo`."""
     from itemspace.testing import cluster
@@ -249,15 +267,16 @@ def inside(address: str, size: str) -> dict[str, Any]:
         "Ray, one worker": {"workers": 1, "ray": address},
         "Ray, a worker on each of two nodes": {"workers": 2, "ray": address},
     }
-    told: dict[str, Any] = {"joined": joined, "jobs": {}, "kills": {}, "load": [os.getloadavg()[0]] * 2}
+    told: dict[str, Any] = {"joined": joined, "jobs": {}, "kills": {}}
     for name, plan in all_plans.items():
         found: dict[str, Any] = {arm: [] for arm in arms}
         for turn in range(sizes.rounds):
             order = list(arms)[turn % len(arms) :] + list(arms)[: turn % len(arms)]
             for arm in order:
-                found[arm].append(measured(plan, arms[arm], home))
-                last, load = found[arm][-1], os.getloadavg()[0]
-                told["load"] = [min(told["load"][0], load), max(told["load"][1], load)]
+                found[arm].append(
+                    kept(sizes, f"{name} {arm} {turn}", lambda plan=plan, arm=arm: measured(plan, arms[arm], home))
+                )
+                last = found[arm][-1]
                 print(
                     f"  {name}, {arm}: {last['rate']:.0f} rows/s, {last['seconds']:.1f} s", file=sys.stderr, flush=True
                 )
@@ -273,7 +292,7 @@ def inside(address: str, size: str) -> dict[str, Any]:
         "the driver (Ray)": lambda: killed_driver(plan, home, address),
         "a whole node (Ray)": lambda: killed_worker(plan, home, address, lambda _: cluster.kill_node()),
     }.items():
-        told["kills"][what] = run_it()
+        told["kills"][what] = kept(sizes, what, run_it)
         print(f"  killed {what}: {told['kills'][what]}", file=sys.stderr, flush=True)
     return told
 
@@ -358,8 +377,9 @@ def publish(told: dict[str, Any], sizes: Sizes, quick: bool) -> None:
         result.at_most(f"{name}: CPU of a row on two nodes, times that in one process", cost, 1.2)
     for name, gain in gains.items():
         result.at_least(f"{name}: rows a second of two nodes with a worker each, times those of one", gain, 1.6)
+    loads = [run["load"] for found in told["jobs"].values() for runs in found["arms"].values() for run in runs]
     result.notes.append(
-        f"Load of the machine's two cores while it was measured: {told['load'][0]:.1f} to {told['load'][1]:.1f}; where it is above 2, "
+        f"Load of the machine's two cores while it was measured: {min(loads):.1f} to {max(loads):.1f}; where it is above 2, "
         "two workers cannot have a core each, and rows a second say so."
     )
     result.notes.append(f"Connecting to the cluster took {told['joined']:.1f} s, once for all runs.")
@@ -372,16 +392,13 @@ def publish(told: dict[str, Any], sizes: Sizes, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rows; nothing is published")
-    parser.add_argument("--kept", action="store_true", help="publish what the last full run measured")
+    parser.add_argument("--again", action="store_true", help="forget what an earlier run measured")
     given = parser.parse_args()
     from itemspace.testing import cluster
 
-    kept = workspace("jobs") / "measured.json"
-    if not given.kept:
-        told = cluster.call(inside, "quick" if given.quick else "full", timeout=3_000, quiet=False)
-        (kept.with_name("quick.json") if given.quick else kept).write_text(json.dumps(told, indent=1))
-    else:
-        told = json.loads(kept.read_text())
+    if given.again:
+        shutil.rmtree(workspace("jobs", "runs"))
+    told = cluster.call(inside, "quick" if given.quick else "full", timeout=3_000, quiet=False)
     publish(told, QUICK if given.quick else Sizes(), given.quick)
 
 

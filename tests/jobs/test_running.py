@@ -211,3 +211,23 @@ def test_threads_that_cannot_be_held_here_are_held_in_a_process(tmp_path, monkey
     assert isinstance(backends.choose(1, None, 1), Processes)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert isinstance(backends.choose(1, None, 1), InProcess)
+
+
+def test_a_planning_that_was_killed_is_begun_anew(tmp_path):
+    home = tmp_path / "out.job"
+    (home / ".planning-1" / "half").mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="its planning did not finish"):
+        Job.open(home)
+    run(works.plan(tmp_path / "out"))
+    assert not list(home.glob(".planning-*"))
+
+
+def test_a_plan_that_names_no_kind_of_job_is_refused(tmp_path):
+    job = works.plan(tmp_path / "out")
+    told = json.loads((job.path / "job.json").read_text())
+    (job.path / "job.json").write_text(json.dumps(told | {"work": "json:dumps"}))
+    with pytest.raises(JobError, match="json:dumps is not a kind of job"):
+        run(Job.open(job.path))
+    (job.path / "job.json").write_text("[]")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        Job.open(job.path)
