@@ -96,7 +96,7 @@ def compare(
     if as_json:
         print_json(json.loads(made.to_json()))
     else:
-        print(made.terminal())
+        print(made.terminal(width=32 + 18 * len(made.arms)))
 
 
 def _of_space(path: Path, category: str | None, k: int, sample: int) -> Report:

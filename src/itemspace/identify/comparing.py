@@ -52,6 +52,10 @@ ARMS: dict[str, tuple[str, dict[str, Any], str]] = {
 """Name -> tokenizer, its options, and what it reads."""
 
 
+SHOWN = ("collisions", "perplexity", "gini", "purity", "source-agreement", "behavior-agreement", "embedding-hit-rate")
+"""Metrics of a comparison: of the first two levels, what chance gives beside the first; `health` has all."""
+
+
 def compare(
     data: Dataset,
     *,
@@ -90,7 +94,7 @@ def compare(
         say(f"{name}: {seconds[name]:.1f} s")
         evidence = Evidence(sources.vectors, sources.affinity, categories, decoded)
         report = health(codes, evidence, name=name, k=k, sample=sample, rng=seed)
-        measures += report.measures
+        measures += [m for m in report.measures if _shown(m.metric)]
         notes += [f"{name}: {note}" for note in report.notes]
     about = {
         "data": data.name,
@@ -101,6 +105,13 @@ def compare(
     }
     title = f"Semantic IDs of {data.name}"
     return Report(title, tuple(measures), notes=tuple(notes), provenance=about, primary=("collisions",))
+
+
+def _shown(metric: str) -> bool:
+    name, _, level = metric.rpartition("-")
+    if name.endswith("-by-chance"):
+        return level == "1"
+    return metric.startswith(SHOWN) and not (level.isdigit() and int(level) > 2)
 
 
 def _sources(data: Dataset, vectors: Dense | None) -> Sources:
