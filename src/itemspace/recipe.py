@@ -24,6 +24,10 @@ depth = 50                            # of search's first hits
 name = "postgres"                     # where the record is kept; default: embedded LanceDB
 url = "env:SHOP_DATABASE"             # the variable that holds the address: no password is kept in a Space's files
 search = true                         # dense search by the database itself instead of the Space's own index
+
+[identify]                            # off unless named: semantic IDs, as `Space.identify` gives them
+name = "residual-k-means"
+levels = 3
 ```
 """
 
@@ -92,6 +96,27 @@ RERANKER = "lambdamart"
 """The re-ranker where `[rerank]` has no name."""
 
 
+class Identify(Part):
+    """The tokenizer that gives items semantic IDs when the Space is built: see `Space.identify`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "options" not in value:
+            return {
+                "name": TOKENIZER,
+                **{k: v for k, v in value.items() if k == "name"},
+                "options": {k: v for k, v in value.items() if k != "name"},
+            }
+        return value
+
+
+TOKENIZER = "residual-k-means"
+"""The tokenizer where `[identify]` has no name."""
+
+
 class Fusion(Config):
     """How the rankings of words and vectors become one.
 
@@ -117,7 +142,7 @@ class Recipe(Config):
     """Everything `Space.build` may vary.
 
     exact_up_to: with `index` "auto", catalogues of up to this many items are searched exactly. system: the slug of a
-    published system that answers instead of the recipe's own search or recommender. rerank: off unless asked for.
+    published system that answers instead of the recipe's own search or recommender. rerank, identify: off unless asked for.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -129,6 +154,7 @@ class Recipe(Config):
     fusion: Fusion = Fusion()
     recommender: Part | None = Part(name="auto")
     rerank: Rerank | None = None
+    identify: Identify | None = None
     store: Part = Part(name="lancedb")
     exact_up_to: int = Field(20_000, ge=0)
     system: str | None = None
@@ -163,7 +189,7 @@ class Recipe(Config):
             )
         for section in _GROUPS:
             given = values.get(section)
-            if isinstance(given, Mapping) and "name" not in given and section != "rerank":
+            if isinstance(given, Mapping) and "name" not in given and section not in ("rerank", "identify"):
                 # Options without a name belong to the default part of that section.
                 default = cls.model_fields[section].default
                 values[section] = {"name": default.name, **given}
@@ -280,6 +306,7 @@ _GROUPS = {
     "index": "indexes",
     "recommender": "recommenders",
     "rerank": "scorers",
+    "identify": "tokenizers",
     "store": "stores",
 }
 """The sections that name a part, and the group of parts each draws from."""
@@ -304,7 +331,7 @@ def _toml(source: str | Path) -> dict[str, Any]:
 
 def _unfit(section: str, found: Any) -> str:
     """Why what was found cannot play the part of `section`, in words; empty when it can."""
-    from itemspace.core.contracts import Encoder, Index, Persistent, Recommender, Scorer, Trainable
+    from itemspace.core.contracts import Encoder, Index, ItemTokenizer, Persistent, Recommender, Scorer, Trainable
     from itemspace.core.vectors import Dense, Texts
     from itemspace.store.contract import Store
 
@@ -312,6 +339,9 @@ def _unfit(section: str, found: Any) -> str:
     if section == "rerank":
         fits = isinstance(found, type) and all(issubclass(found, one) for one in (Scorer, Trainable, Persistent))
         return "" if fits else "is not a scorer that learns and is saved, which this section needs"
+    if section == "identify":
+        fits = isinstance(found, type) and issubclass(found, ItemTokenizer)
+        return "" if fits else "is not a tokenizer of items, which this section needs"
     contract: type = contracts[section]
     if not (isinstance(found, type) and issubclass(found, contract)):
         article = "an" if contract.__name__[0] in "EI" else "a"

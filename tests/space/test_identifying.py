@@ -152,3 +152,22 @@ def test_codes_from_files(tmp_path):
     for bad in ({"0": ["x"]}, {"0": []}, [1]):
         (tmp_path / "bad.json").write_text(json.dumps(bad))
         assert runner.invoke(app, ["sid", "report", str(tmp_path / "bad.json")]).exit_code != 0
+
+
+def test_a_recipe_asks_for_codes(shop, tmp_path):
+    recipe = {
+        "encoder": {"name": "lsa", "dimension": 32},
+        "recommender": False,
+        "identify": {"levels": 2, "codebook_size": 8},
+    }
+    with Space.build(shop, path=tmp_path / "a.space", recipe=recipe) as made:
+        assert made.codes().level_sizes[:2] == (8, 8)
+        assert len(made.codes()) == made.catalog.count
+        assert made.recipe.to_toml_dict()["identify"]["name"] == "residual-k-means"
+    for wrong, told in (
+        ({"levles": 2}, "levels"),
+        ("lsa", "no tokenizer"),
+        ("itemspace.index.flat:FlatIndex", "not a tokenizer"),
+    ):
+        with pytest.raises(RecipeError, match=told):
+            Space.build(shop, path=tmp_path / "b.space", recipe={"identify": wrong})

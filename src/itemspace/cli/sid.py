@@ -14,6 +14,7 @@ from itemspace.core.errors import RecipeError, RequestError
 
 if TYPE_CHECKING:
     from itemspace.core.report import Report
+    from itemspace.core.vectors import Dense
 
 sid_app = typer.Typer(no_args_is_help=True, help="Semantic IDs: give them to items, keep them, look at their health.")
 
@@ -72,6 +73,32 @@ def report(
         print(f"Wrote {html}")
 
 
+@sid_app.command("compare")
+def compare(
+    data: Annotated[str, typer.Option("--data", help="A dataset's folder, or its name under ITEMSPACE_DATA.")],
+    arms: Annotated[str | None, typer.Option(help="Only these tokenizers, separated by commas.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="The items' vectors (.npy), by row; default: of their words.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Neighbors of an item.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: JSONOption = False,
+) -> None:
+    """Tokenizers side by side: the health of the codes each makes of the same items. Behavior is of training events."""
+    from itemspace.cli.render import print_json
+    from itemspace.cli.sources import id_list
+    from itemspace.core.dataset import Dataset
+    from itemspace.identify import comparing
+
+    dataset = Dataset.read(data)
+    given = None if vectors is None else _vectors(vectors, len(dataset.catalog), "items")
+    made = comparing.compare(dataset, arms=id_list(arms) or None, vectors=given, k=k, seed=seed)
+    if as_json:
+        print_json(json.loads(made.to_json()))
+    else:
+        print(made.terminal(width=32 + 18 * len(made.arms)))
+
+
 def _of_space(path: Path, category: str | None, k: int, sample: int) -> Report:
     from itemspace.space import Space
 
@@ -80,18 +107,22 @@ def _of_space(path: Path, category: str | None, k: int, sample: int) -> Report:
 
 
 def _of_file(path: Path, vectors: Path | None, k: int, sample: int) -> Report:
-    from itemspace.core.files import load_array
-    from itemspace.core.vectors import Dense, VectorSpace
     from itemspace.identify.code_files import read_codes
     from itemspace.identify.health import Evidence, health
 
-    codes, given = read_codes(path), None
-    if vectors is not None:
-        values = load_array(vectors)
-        if values.ndim != 2 or len(values) != len(codes):
-            raise RequestError(f"{vectors} holds {values.shape}, not a vector for each of {len(codes):,} codes.")
-        given = Dense(values, VectorSpace(str(vectors), values.shape[1]))
+    codes = read_codes(path)
+    given = None if vectors is None else _vectors(vectors, len(codes), "codes")
     return health(codes, Evidence(given), name=path.stem, k=k, sample=sample)
+
+
+def _vectors(path: Path, count: int, what: str) -> Dense:
+    from itemspace.core.files import load_array
+    from itemspace.core.vectors import Dense, VectorSpace
+
+    values = load_array(path)
+    if values.ndim != 2 or len(values) != count:
+        raise RequestError(f"{path} holds {values.shape}, not a vector for each of {count:,} {what}.")
+    return Dense(values, VectorSpace(str(path), values.shape[1]))
 
 
 def _options(given: list[str] | None) -> dict[str, Any]:

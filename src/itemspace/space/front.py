@@ -113,11 +113,15 @@ class Space(Asking, Showing):
             plan = Recipe.load(plan.to_toml_dict() | {"system": system})
         if isinstance(data, TableFiles) and data.streamed:
             build_streamed(data, home, plan, say, replace=replace)
-            return cls.open(path)
-        build = Build(data.read() if isinstance(data, TableFiles) else data, home, plan, say)
-        with claimed(home, replace=replace) as artifact:
-            build.run(artifact)
-        return cls.open(path)
+        else:
+            build = Build(data.read() if isinstance(data, TableFiles) else data, home, plan, say)
+            with claimed(home, replace=replace) as artifact:
+                build.run(artifact)
+        made = cls.open(path)
+        if plan.identify is not None:
+            say("giving items semantic IDs")
+            made.identify(plan.identify.name, **plan.identify.options)
+        return made
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

@@ -30,6 +30,7 @@ from itemspace.identify.code_rows import from_padded, padded, save_codes
 from itemspace.identify.health import Evidence, as_categories, health
 from itemspace.identify.lifecycle import Identities, Migration
 from itemspace.identify.quantizer import Quantizer
+from itemspace.recipe import TOKENIZER
 from itemspace.space.build import VECTORS
 from itemspace.space.live import Live
 from itemspace.space.suggesting import title_column
@@ -37,7 +38,6 @@ from itemspace.store.contract import Store
 
 FOLDER, META = "identities", "identities"
 TYPE, FORMAT = "identities", 1
-DEFAULT = "residual-k-means"
 _READS = {"title": "titles", "category": "categories", "random": "ids"}
 """Tokenizers that read something else than the vectors of words."""
 _UNREAD = ("spectral", "sequential")
@@ -109,7 +109,7 @@ def identify(
             f"the items have codes by `{named.tokenizer}` already; refit=True (--refit) makes a new version by another "
             "tokenizer or other options, with a map from the old codes to the new."
         )
-    name = tokenizer or (named.tokenizer if named else DEFAULT)
+    name = tokenizer or (named.tokenizer if named else TOKENIZER)
     chosen = dict(options) if options or named is None or tokenizer not in (None, named.tokenizer) else named.options
     rows, items = _representations(live, store, name)
     migration = None
