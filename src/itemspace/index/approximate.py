@@ -292,7 +292,7 @@ class ApproximateIndex(TableIndex):
             f"a filter that {share:.2%} of the rows pass starved the graph: {starved:,} of {asked:,} queries found too few "
             "answers near them and were answered exactly, which is slower. An index with lists (the extra `ann`) plans "
             "for this. Said once per index.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def measured_recall(
