@@ -1,1 +1,1 @@
-"""Indexes of vectors: filtered, small, on disk, distributions."""
+"""Indexes of vectors: approximate, filtered, compressed, of distributions."""
