@@ -87,7 +87,7 @@ def check(bench: Bench) -> None:
             engagement, tuning, test = _next(real, seed, REAL.columns)
             _measure(bench, real, engagement, tuning, test, REAL, seed)
             continue
-        size = (300, 800) if bench.quick else (2_000, 4_000)
+        size = (200, 500) if bench.quick else (2_000, 4_000)
         world = passages(*size, concepts=30, randomness=bench.randomness, rng=seed).data
         train, test = split_queries(world, 0.8, seed)
         engagement = Engagement.of_judgments(train.requests.text or (), train.judgments)
