@@ -58,9 +58,9 @@ def check(bench: Bench) -> None:
             data, epochs = real, 8
         else:
             # Meanings that are sums of a few of many concepts: their vectors lie on directions that bits can learn.
-            size = (500, 60) if bench.quick else (2_000, 200)
+            size = (300, 60) if bench.quick else (2_000, 200)
             data = passages(size[0], 10, concepts=size[1], per_meaning=4, wordings=1, fillers=2, rng=seed).data
-            epochs = 6 if bench.quick else 8
+            epochs = 4 if bench.quick else 8
         _measure(bench, data, 32 if bench.quick else DIMENSION, epochs, seed)
     if real is not None:
         bench.note(
