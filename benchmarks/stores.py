@@ -1,7 +1,8 @@
 """The same Space with its record in three stores: the same answers, and what loading, changing, searching and filtering cost.
 
-python benchmarks/stores.py            # a generated shop of 10,000 items, Amazon Beauty, churn, readers, kills
-python benchmarks/stores.py --quick    # 2,000 items, without the real data
+python benchmarks/stores.py                            # a generated shop of 5,000 items, churn, readers, kills
+python benchmarks/stores.py --items 20000 --beauty     # larger, and Amazon Beauty with its 198,502 events
+python benchmarks/stores.py --quick                    # 2,000 items, nothing published
 
 LanceDB is embedded; PostgreSQL with pgvector and Milvus are started here: the server of PostgreSQL as a process of its own,
 Milvus embedded in ours (milvus-lite). CPU is ours and the servers'. Recommenders and word indexes are the Space's own
@@ -37,7 +38,7 @@ from itemspace.testing.space_kills import RECIPE as SMALL_RECIPE
 from itemspace.testing.space_kills import kill_changes, small_shop
 
 STORES = ("lancedb", "postgres", "milvus")
-RECIPE = {"encoder": {"name": "lsa", "dimension": 128}, "recommender": "item-knn", "exact_up_to": 5_000}
+RECIPE = {"encoder": {"name": "lsa", "dimension": 128}, "recommender": "item-knn", "exact_up_to": 1_000}
 SEARCHES = {"everything": None, "half": 0.5, "1 in 100": 0.01, "1 in 1,000": 0.001}
 SEED = 0
 
@@ -299,18 +300,20 @@ def _say(line: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2,000 items, no real data; nothing is published.")
-    parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--quick", action="store_true", help="2,000 items; nothing is published.")
+    parser.add_argument("--items", type=int, default=5_000)
+    parser.add_argument("--beauty", action="store_true", help="Amazon Beauty too.")
+    parser.add_argument("--kills", type=int, default=6)
     options = parser.parse_args()
     items = min(2_000, options.items) if options.quick else options.items
     result = harness.Result(
         name="stores",
         title="One Space, three stores",
         order=80,
-        command="python benchmarks/stores.py",
+        command=f"python benchmarks/stores.py --items {items}{' --beauty' if options.beauty else ''}",
         about=(
-            f"A generated shop of {items:,} items and {4 * items:,} events, LSA vectors of 128 numbers, and Amazon Beauty; "
+            f"A generated shop of {items:,} items and {4 * items:,} events, LSA vectors of 128 numbers"
+            f"{', and Amazon Beauty' if options.beauty else ''}; "
             f"seed {SEED}, one thread, one query at a time. CPU is ours and the database servers'. The embedded LanceDB keeps "
             "the record only: the Space's own index (HNSW) searches there."
         ),
@@ -323,8 +326,8 @@ def main() -> None:
         costs(paths, result, cpu, 20 if options.quick else 50)
         searching(paths, result, cpu, 30 if options.quick else 100)
         churn(paths, result, cpu, 0.5)
-        together(paths, result, 3.0 if options.quick else 6.0)
-        if not options.quick:
+        together(paths, result, 3.0 if options.quick else 4.0)
+        if options.beauty:
             copies(beauty(), folder, result, cpu, "Amazon Beauty")
         killed(folder, result, 3 if options.quick else options.kills)
     if options.quick:
