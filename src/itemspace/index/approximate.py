@@ -198,7 +198,7 @@ class ApproximateIndex(TableIndex):
             f"a filter that {share:.2%} of the rows pass starved the graph: {starved:,} of {asked:,} queries found too few "
             "answers near them and were answered exactly, which is slower. An index with lists (the extra `ann`) plans "
             "for this. Said once per index.",
-            stacklevel=6,
+            stacklevel=7,
         )
 
     def measured_recall(
