@@ -54,14 +54,17 @@ class PoeemConfig(Config):
 def build(data: Dataset, config: PoeemConfig = PoeemConfig()) -> Encoded:
     """The trained towers over their own index, ready to search.
 
-    Judged queries train it, or clicks where queries are logged, or else what was bought after what.
+    Judged queries train it, or clicks where queries are logged, or what was bought after what, or else every item's own text.
     """
     if data.queries is not None and data.judgments is not None:
         engagement = Engagement.of_task(query_task(data))
     elif data.impressions is not None and data.impressions.query is not None:
         engagement = Engagement.of_impressions(data.impressions)
-    else:
+    elif data.interactions is not None:
         engagement = _next(data, config.seed)[0]
+    else:
+        texts, rows = tuple(data.catalog.texts(data.catalog.text_columns())), np.arange(len(data.catalog))
+        engagement = Engagement(texts, rows, rows.astype(np.int32), np.ones(len(rows)))
     return exported(data, trained(data, engagement, config.encoder, config.seed), config.index)
 
 
