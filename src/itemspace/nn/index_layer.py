@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from itemspace.core.seeding import RNG, derive
-from itemspace.train.losses.contrastive import ContrastiveLoss
+from itemspace.train.losses.contrastive import Batch, ContrastiveLoss
 
 _ROUNDS = 15
 _TURNS = 8
@@ -159,14 +159,8 @@ class WithDistortion(ContrastiveLoss):
     def __init__(self, loss: ContrastiveLoss, layer: IndexLayer, weight: float) -> None:
         self.loss, self.layer, self.weight, self.teacher = loss, layer, weight, loss.teacher
 
-    def __call__(
-        self,
-        scores: torch.Tensor,
-        share: torch.Tensor,
-        counted: torch.Tensor | None = None,
-        teacher: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        return self.loss(scores, share, counted, teacher) + self.weight * self.layer.distortion
+    def of(self, batch: Batch) -> torch.Tensor:
+        return self.loss.of(batch) + self.weight * self.layer.distortion
 
 
 def lloyd(
