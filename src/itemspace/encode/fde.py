@@ -20,6 +20,10 @@ _TOKENS = 2_048
 """Token vectors encoded at once: their projections and the cells they fall into stay in the cache."""
 
 
+_ON_PLANE = 1e-5
+"""How near a vector lies to a plane, as a share of the usual distance, where float32 cannot tell its side."""
+
+
 class FDEConfig(Config):
     repetitions: int = Field(
         20, ge=1, description="independent encodings, one after another; more are closer to MaxSim"
@@ -169,8 +173,16 @@ class FixedDimensionalEncoding:
 
     def _codes(self, values: np.ndarray) -> np.ndarray:
         """int64 [t, repetitions]: the block of every vector, bit j the side of plane j."""
-        planes = self.planes
-        sides = (values @ planes.reshape(len(planes), -1) > 0).reshape(len(values), *planes.shape[1:])
+        planes = self.planes.reshape(len(self.planes), -1)
+        apart = values @ planes
+        lengths = np.linalg.norm(values, axis=1, keepdims=True)
+        # A product of many vectors adds up in another order than one of few: what lies on a plane is looked at exactly, so
+        # that a vector has one block wherever it stands.
+        token, plane = np.nonzero(np.abs(apart) < _ON_PLANE * np.sqrt(values.shape[1]) * lengths)
+        apart[token, plane] = np.einsum(
+            "nd,dn->n", values[token].astype(np.float64), planes[:, plane].astype(np.float64)
+        )
+        sides = (apart > 0).reshape(len(values), *self.planes.shape[1:])
         code = np.zeros(sides.shape[:2], np.int64)
         for j in range(self.config.bits):
             code |= sides[:, :, j].astype(np.int64) << j
