@@ -126,9 +126,9 @@ class RecomputeIndex(Index):
         """Everything in `table` becomes graph and codes."""
         config, slots = self.config, table.rows.slots
         self._space = table.space
-        graph = VamanaGraph(
-            table, VamanaConfig(degree=config.degree, alpha=config.alpha, threads=config.threads), self._seed
-        )
+        # A second pass makes links longer, which pruning to a few of them takes away again.
+        whole = VamanaConfig(degree=config.degree, alpha=config.alpha, passes=1, threads=config.threads)
+        graph = VamanaGraph(table, whole, self._seed)
         graph.add(np.arange(slots), table.block(0, 0))
         links = graph._growing().links()
         hubs = hubs_of(links, config.hubs)

@@ -54,7 +54,7 @@ class Projection:
     def __call__(self, values: np.ndarray | sp.csr_matrix) -> np.ndarray:
         """float32 [n, s] of dense or sparse vectors [n, d]."""
         made: Any = values @ self.matrix
-        return np.asarray(made.toarray() if sp.issparse(made) else made, np.float32)
+        return np.asarray(made if isinstance(made, np.ndarray) else made.toarray(), np.float32)
 
 
 def distortion(values: np.ndarray, sketched: np.ndarray, pairs: np.ndarray) -> np.ndarray:
