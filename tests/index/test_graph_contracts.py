@@ -110,7 +110,7 @@ class Recomputed(IndexContract):
 
 
 class TestRecompute(Recomputed):
-    index = Remembering(promote=0.5)
+    index = Remembering(beam=64, promote=0.5)
 
 
 class TestRecomputeSingleQueue(Recomputed):
