@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from itemspace.index.binary import BinaryIndex
+from itemspace.index.flat import FlatIndex
 from itemspace.index.quantizers import AQIndex, OPQIndex, PQIndex, RaBitQIndex
 from itemspace.testing.index import IndexContract
 
@@ -41,13 +42,13 @@ class TestOPQ(IndexContract):
 
 @faiss
 class TestAQ(IndexContract):
-    index = AQIndex(compression=16, levels=2, rerank=200)
+    index = AQIndex(compression=16, levels=2, bits=4, rerank=200)
     floor = 0.9
 
 
 @faiss
 class TestAQEuclidean(IndexContract):
-    index = AQIndex(compression=16, levels=2, rerank=200)
+    index = AQIndex(compression=16, levels=2, bits=4, rerank=200)
     metric = "euclidean"
     floor = 0.9
 
@@ -77,17 +78,43 @@ class TestBinarySign(IndexContract):
     floor = 0.6
 
 
+class TestFlatHalf(IndexContract):
+    index = FlatIndex(dtype="float16")
+    tolerance = 1e-3
+    floor = 0.98
+
+
+class TestFlatByte(IndexContract):
+    index = FlatIndex(dtype="int8")
+    tolerance = 0.03
+    floor = 0.9
+
+
+class TestFlatByteEuclidean(IndexContract):
+    index = FlatIndex(dtype="int8")
+    metric = "euclidean"
+    tolerance = 0.05
+    floor = 0.9
+
+
+class TestFlatByteDot(IndexContract):
+    index = FlatIndex(dtype="int8")
+    metric = "dot"
+    tolerance = 0.5
+    floor = 0.9
+
+
 class Estimated(IndexContract):
     """Without rescoring scores are estimates: near the true ones, and a filter that leaves little is answered exactly."""
 
     tolerance: ClassVar[float] = 0.35
-    floor: ClassVar[float] = 0.5
+    floor: ClassVar[float] = 0.3
 
 
 @faiss
 class TestPQAlone(Estimated):
-    index = PQIndex(compression=4, rerank=0)
-    floor = 0.6
+    index = PQIndex(compression=8, rerank=0, bits=8)
+    floor = 0.5
 
 
 @faiss

@@ -145,12 +145,14 @@ def sign_binarizer(sample: np.ndarray, width: int, layers: int, seed: int) -> Bi
     return _successive(sample, np.zeros(dimension), turn, layers)
 
 
-def itq_binarizer(sample: np.ndarray, width: int, layers: int, seed: int) -> Binarizer:
+def itq_binarizer(sample: np.ndarray, width: int, layers: int, seed: int, *, center: bool | None = None) -> Binarizer:
     """Iterative quantization: the principal directions, turned so that signs lose least.
 
+    center: the mean is taken away first, as published; None: with one layer only. Inner products are not those of vectors
+    less the mean, and with more layers this becomes most of what is lost.
     Source: Gong, Lazebnik, Gordo and Perronnin 2013, section 3.
     """
-    mean = sample.mean(0, dtype=np.float64)
+    mean = sample.mean(0, dtype=np.float64) if center or (center is None and layers == 1) else np.zeros(sample.shape[1])
     centered = sample.astype(np.float64) - mean
     _, directions = np.linalg.eigh(centered.T @ centered)
     main = directions[:, ::-1][:, :width]

@@ -22,6 +22,8 @@ from itemspace.index.binarize import Binarizer, Layer
 from itemspace.train.loop import Loop, LoopConfig
 
 _AT_ONCE = 1024
+_ASKED = 512
+"""Vectors whose neighbors are looked for to validate."""
 _RIDGE = 1e-2
 
 
@@ -31,11 +33,15 @@ class BinarizerTraining(Config):
     epochs: int = Field(8, ge=1)
     hidden: int = Field(256, ge=0)
     batch_size: int = Field(256, ge=2)
-    learning_rate: float = Field(3e-4, gt=0)
-    temperature: float = Field(0.05, gt=0)
-    neighbors: int = Field(10, ge=1, description="of a vector, one of which is right for it in every step")
-    queue: int = Field(4096, ge=0, description="codes of earlier batches that negatives are taken from")
-    hard: int = Field(256, ge=1, description="of them, the nearest by code that are farther off than the right one")
+    learning_rate: float = Field(1e-3, gt=0)
+    temperature: float | None = Field(
+        None, gt=0, description="of the softmax over products of codes; None: `spread` in the products' own scale"
+    )
+    spread: float = Field(0.03, gt=0, description="of the softmax over cosines of vectors, which says what is right")
+    neighbors: int = Field(10, ge=1, description="of a vector, one of which is among what it is compared with")
+    queue: int = Field(
+        4096, ge=0, description="vectors of earlier batches that stand beside it, the hardest weighing most"
+    )
     sample: int = Field(16_384, ge=2, description="vectors learned from at most")
 
 
@@ -58,8 +64,8 @@ def trained_binarizer(
     """`start`, each of its layers given a small network, trained so that codes near each other are of near vectors.
 
     vectors: float32 [m, d]. older: trains the codes to be compared with another model's as well.
-    Source: Gan et al. 2023 (BEBR), sections 3.2 (recurrent binarization) and 3.3 (backward compatibility); negatives are
-    those of a queue that are nearest by code.
+    Source: Gan et al. 2023 (BEBR), sections 3.2 (recurrent binarization) and 3.3 (backward compatibility), with right
+    answers graded by the vectors' cosines instead of one that is right.
     """
     settings = settings or BinarizerTraining()
     if len(vectors) > settings.sample:
@@ -71,16 +77,39 @@ def trained_binarizer(
     if old_values is not None:
         start = _towards(start, given.numpy(), old_values.numpy())
     module = _Recurrent(start, settings.hidden, seed)
-    step = _Step(module, given, neighbors_of(vectors, settings.neighbors), settings, old_values)
+    unit = torch.from_numpy(normalize(vectors))
+    near = neighbors_of(unit.numpy(), settings.neighbors)
+    step = _Step(module, given, unit, settings, old_values)
+    asked = derive(seed, "binarizer validation").choice(len(given), min(_ASKED, len(given)), replace=False)
+
+    def found(values: torch.Tensor) -> float:
+        return _recall(values[asked], values if old_values is None else old_values, asked, near)
+
+    def validated() -> float:
+        with torch.no_grad():
+            return found(module(given))
+
     loop = Loop(
         module,
         step,
-        _Batches(len(given), settings.batch_size, settings.neighbors),
+        _Batches(near, settings.batch_size),
         LoopConfig(epochs=settings.epochs, learning_rate=settings.learning_rate, patience=None),
         seed=int(derive(seed, "binarizer training").integers(2**31 - 1)),
+        validate=validated,
+        metric="recall",
     )
     loop.run()
+    if loop.best < found(torch.from_numpy(_values(start, vectors))):
+        return start
     return Binarizer(module.trained(), start.mean, unit=True)
+
+
+def _recall(asked: torch.Tensor, held: torch.Tensor, rows: np.ndarray, near: np.ndarray) -> float:
+    """The share of the nearest others [m, count] of vectors `rows` among as many nearest by code."""
+    scores = asked @ held.T
+    scores[torch.arange(len(rows)), torch.from_numpy(rows)] = -torch.inf
+    best = scores.topk(near.shape[1], dim=1).indices.numpy()
+    return float((near[rows][:, :, None] == best[:, None, :]).any(2).mean())
 
 
 def neighbors_of(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -140,8 +169,8 @@ class _Recurrent(nn.Module):
             scores = residual @ turn
             if len(bias):
                 scores = scores + functional.relu(residual @ widen + bias) @ narrow
-            # The gradient passes where the score is not far from 0 already.
-            soft = functional.hardtanh(scores / (2.0 * scores.detach().abs().mean() + 1e-12))
+            # The gradient passes straight through, less where the score is far from 0 already.
+            soft = torch.tanh(scores / (scores.detach().abs().mean() + 1e-12))
             hard = torch.where(scores >= 0, 1.0, -1.0)
             signs = soft + (hard - soft).detach()
             values = signs if values is None else values + 0.5**number * signs
@@ -158,65 +187,61 @@ class _Recurrent(nn.Module):
 
 @dataclass(frozen=True)
 class _Batches:
-    """Every vector once an epoch, with the place of the neighbor that is right for it."""
+    """Every vector once an epoch, each with one of its neighbors."""
 
-    size: int
+    neighbors: np.ndarray
     batch: int
-    neighbors: int
 
     def __call__(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        order = rng.permutation(self.size)
-        for start in range(0, self.size, self.batch):
+        size, count = self.neighbors.shape
+        order = rng.permutation(size)
+        for start in range(0, size, self.batch):
             rows = order[start : start + self.batch]
-            yield rows, rng.integers(0, self.neighbors, len(rows))
+            yield rows, self.neighbors[rows, rng.integers(0, count, len(rows))]
 
 
 class _Step:
-    """The loss of a batch: the right one against the batch's others and the hardest of a queue of earlier codes."""
+    """The loss of a batch: its codes against those of its neighbors and of a queue of earlier ones.
+
+    What is right is shared among all of them by how near the vectors are, so that no near one counts as wrong. Those in
+    the queue are coded anew in every step: codes of some steps ago mislead once the weights have moved.
+    """
 
     def __init__(
-        self,
-        module: _Recurrent,
-        given: torch.Tensor,
-        neighbors: np.ndarray,
-        settings: BinarizerTraining,
+        self, module: _Recurrent, given: torch.Tensor, unit: torch.Tensor, settings: BinarizerTraining,
         older: torch.Tensor | None,
-    ) -> None:
-        self.module, self.given, self.neighbors, self.settings, self.older = module, given, neighbors, settings, older
-        self.unit = torch.from_numpy(normalize(given.numpy()))
-        self.queued = np.zeros(0, np.int64)
-        self.codes = torch.zeros((0, 0))
+    ) -> None:  # fmt: skip
+        self.module, self.given, self.unit, self.settings, self.older = module, given, unit, settings, older
+        self.queue = np.zeros(0, np.int64)
+        self.temperature = settings.temperature or self._usual()
+
+    def _usual(self) -> float:
+        """The spread in the scale that products of codes have, wider by a third of what rounding to bits adds to it."""
+        with torch.no_grad():
+            some = slice(0, _ASKED)
+            codes, unit = self.module(self.given[some]), self.unit[some]
+            products, cosines = (codes @ codes.T / codes.shape[1]).flatten(), (unit @ unit.T).flatten()
+            slope = float(torch.cov(torch.stack([products, cosines]))[0, 1] / cosines.var())
+            noise = float((products - slope * cosines).std())
+        return self.settings.spread * max(slope, 0.1) + noise / 3
 
     def __call__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
-        rows, places = batch
-        right = self.neighbors[rows, np.minimum(places, self.neighbors.shape[1] - 1)]
-        asked, found = self.module(self.given[rows]), self.module(self.given[right])
-        loss = self._against(asked, found, rows, right, self.codes)
+        rows, right = batch
+        among = np.unique(np.concatenate([right, self.queue]))
+        asked, found = self.module(self.given[rows]), self.module(self.given[among])
+        share = self.unit[rows] @ self.unit[among].T / self.settings.spread
+        own = torch.from_numpy(among[None, :] == rows[:, None])
+        loss = self._loss(asked, found, share.masked_fill(own, -torch.inf), own)
         if self.older is not None:
-            loss = loss + self._against(asked, self.older[right], rows, right, self.older[self.queued])
-        keep = max(self.settings.queue - len(right), 0)
-        old = slice(max(len(self.queued) - keep, 0), None)
-        held = self.codes[old] if len(self.queued) and keep else found.detach()[:0]
-        self.codes = torch.cat([held, found.detach()])
-        self.queued = np.concatenate([self.queued[old] if keep else self.queued[:0], right])
+            loss = loss + self._loss(asked, self.older[among], share, None)
+        self.queue = np.concatenate([self.queue, right])[-self.settings.queue :] if self.settings.queue else self.queue
         return loss
 
-    def _against(
-        self, asked: torch.Tensor, found: torch.Tensor, rows: np.ndarray, right: np.ndarray, queue: torch.Tensor
+    def _loss(
+        self, asked: torch.Tensor, found: torch.Tensor, share: torch.Tensor, own: torch.Tensor | None
     ) -> torch.Tensor:
-        """Cross-entropy of the right code among the batch's and the hardest of the queue, which are truly farther off."""
-        width = asked.shape[1]
-        near = (self.unit[rows] * self.unit[right]).sum(1, keepdim=True)
-        logits = asked @ found.T / width
-        nearer = self.unit[rows] @ self.unit[right].T >= near - 1e-6
-        nearer.fill_diagonal_(False)
-        logits = logits.masked_fill(nearer, float("-inf"))
-        if len(queue):
-            with torch.no_grad():
-                scores = asked @ queue.T / width
-                far = self.unit[rows] @ self.unit[self.queued].T < near - 1e-6
-                hardest = scores.masked_fill(~far, float("-inf")).topk(min(self.settings.hard, len(queue)), dim=1)
-            picked = queue[hardest.indices.reshape(-1)].reshape(*hardest.indices.shape, width)
-            hard = torch.einsum("qm,qhm->qh", asked, picked) / width
-            logits = torch.cat([logits, hard.masked_fill(hardest.values == float("-inf"), float("-inf"))], 1)
-        return functional.cross_entropy(logits / self.settings.temperature, torch.arange(len(asked)))
+        """Cross-entropy between the shares and the softmax of the codes' products."""
+        logits = asked @ found.T / (asked.shape[1] * self.temperature)
+        if own is not None:
+            logits = logits.masked_fill(own, -1e9)
+        return -(functional.softmax(share, 1) * functional.log_softmax(logits, 1)).sum(1).mean()

@@ -15,6 +15,7 @@ from itemspace.core.hits import Hits
 from itemspace.core.selection import Selection
 from itemspace.core.vectors import VectorSpace
 from itemspace.index.binarize import Binarizer, itq_binarizer, sign_binarizer
+from itemspace.index.depth import measured_depth
 from itemspace.index.engines.bits import BitScan
 from itemspace.index.quantized import CodeEngine, QuantizedConfig, QuantizedIndex
 from itemspace.index.rows import Allowed
@@ -81,7 +82,8 @@ class BinaryIndex(QuantizedIndex):
         width, layers = self.shape(sample.shape[1])
         if self.config.method == "sign":
             return sign_binarizer(sample, width, layers, seed)
-        start = itq_binarizer(sample, min(width, sample.shape[1]), layers, seed)
+        center = True if self.space.metric == "euclidean" else None
+        start = itq_binarizer(sample, min(width, sample.shape[1]), layers, seed, center=center)
         if not self._learned:
             return start
         require("torch", extra="train", needed_for="learning how to binarize")
@@ -103,6 +105,25 @@ class BinaryIndex(QuantizedIndex):
         if not isinstance(self._engine, BitScan) or self._engine.binarizer is None:
             raise ContractError(f"{type(self).__name__} has no codes: it holds fewer than {self.least:,} vectors.")
         return self._engine.binarizer
+
+    def holding(self, binarizer: Binarizer) -> Self:
+        """The same vectors as bits of a `binarizer` made elsewhere.
+
+        Raises:
+            ContractError: it is for vectors of another length.
+        """
+        if len(binarizer.mean) != self.space.dimension:
+            raise ContractError(
+                f"the binarizer is for {len(binarizer.mean):,} dimensions, the index holds {self.space.dimension:,}."
+            )
+        out = copy.copy(self)
+        slots = self.table.rows.slots
+        engine = BitScan(self.space, lambda sample, seed: binarizer, unit=binarizer.unit)
+        engine.train(np.zeros((0, self.space.dimension), np.float32), 1, slots, self._seed)
+        out._engine = engine
+        out._add(np.arange(slots))
+        out._depth = measured_depth(self.table, engine, self._seed)
+        return out
 
     def asked_by(self, space: VectorSpace, binarizer: Binarizer) -> Self:
         """This index for queries of another space, whose `binarizer` was trained to be compatible with this one's.

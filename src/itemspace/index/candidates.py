@@ -196,6 +196,14 @@ class Candidates:
         out[slots < 0] = np.inf
         return out
 
+    def promising(self, query: np.ndarray, k: int, slots: np.ndarray) -> np.ndarray:
+        """Those of a few slots [m] that may be among the k best of one query [1, d]."""
+        if len(slots) <= k:
+            return slots
+        near = self.distances(query, slots[None])
+        limit = np.partition(near[0], k - 1)[k - 1] + self.rounding(query, near)[0]
+        return slots[near[0] <= limit]
+
     def rounding(self, queries: np.ndarray, distances: np.ndarray) -> np.ndarray:
         """How far float32 distances may be from the order of exact scores [q]."""
         space, ulps = self.table.space, 16.0 * np.sqrt(queries.shape[1]) * 2.0**-24

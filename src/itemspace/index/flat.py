@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -13,16 +14,24 @@ from itemspace.core.errors import RequestError
 from itemspace.core.hits import Hits
 from itemspace.core.seeding import RNG
 from itemspace.core.selection import Selection
+from itemspace.core.vectors import Dense
 from itemspace.index.exact import CopyChoice, ExactSearch
+from itemspace.index.growing import Growing
+from itemspace.index.narrow import TOP
 from itemspace.index.persist import read_header, space_from, write_header
 from itemspace.index.rows import Allowed
 from itemspace.index.table import VectorTable, check_queries
 from itemspace.index.table_index import TableIndex
 
+_BLOCK = 65_536
+
 
 class FlatConfig(Config):
-    """The vectors are kept in the type they come in (float32, float16 or int8)."""
+    """The vectors are kept in the type they come in (float32, float16 or int8), or in the one asked for."""
 
+    dtype: Literal["given", "float32", "float16", "int8"] = "given"
+    """The type vectors are kept in. float16 halves memory and keeps three digits; int8 takes a quarter, in steps of the
+    greatest value / 127 (greater ones that come later are cut off until the index is built again). Scores are exact for the vectors as they are kept."""
     int8_copy: CopyChoice = "auto"
     """Whether an int8 copy is kept in memory (a quarter of the vectors' float32 size) to search faster, with the same
     answers: several times in batches, where torch is installed and the processor multiplies int8 (avx512_vnni).
@@ -42,6 +51,8 @@ class FlatIndex(TableIndex):
     exact: ClassVar[bool] = True
 
     _exact: ExactSearch | None = None
+    _scale: float = 0.0
+    """What a step of int8 is worth; 0 until vectors were converted."""
 
     def build(
         self,
@@ -51,20 +62,54 @@ class FlatIndex(TableIndex):
         ties: np.ndarray | None = None,
         rng: RNG = 0,
     ) -> Self:
-        self._table = VectorTable.build(chunks, rows, ties)
+        self._scale = 0.0
+        if self.config.dtype == "int8":
+            self._table = self._stepped(VectorTable.build(chunks, rows, ties))
+        else:
+            self._table = VectorTable.build((self._kept(chunk) for chunk in chunks), rows, ties)
         return self
+
+    def _stepped(self, table: VectorTable) -> VectorTable:
+        """The table in steps of int8, which need the greatest value of all."""
+        slots, held = table.rows.slots, Growing()
+        blocks = [table.block(start, min(start + _BLOCK, slots)) for start in range(0, slots, _BLOCK)]
+        if not blocks or table.dtype == np.int8:
+            return table
+        self._scale = (max(float(np.abs(block).max()) for block in blocks) or 1.0) / TOP
+        for block in blocks:
+            held.add(self._kept(Dense(block, table.space)).values)
+        return VectorTable(table.space, held.values(), table.rows)
+
+    def _kept(self, vectors: Any) -> Any:
+        """The vectors in the type they are kept in."""
+        if self.config.dtype == "given" or not isinstance(vectors, Dense):
+            return vectors
+        values = vectors.values
+        if self.config.dtype != "int8":
+            return replace(vectors, values=values.astype(self.config.dtype))
+        if values.dtype == np.int8:
+            return vectors
+        steps = np.asarray(values, np.float32) / np.float32(self._scale or 1.0)
+        return replace(vectors, values=np.clip(np.rint(steps), -TOP, TOP).astype(np.int8))
 
     def search(self, queries: Any, k: int, within: Selection | None = None) -> Hits:
         check_k(k)
         table = self.table
         values = check_queries(table.space, queries)
         allowed = Allowed.of(table.rows, within, len(values))
-        rows, scores = self._searcher(table).search(values, k, allowed)
+        scale = np.float32(self._scale or 1.0)
+        euclidean = table.space.metric == "euclidean"
+        rows, scores = self._searcher(table).search(values / scale if euclidean and self._scale else values, k, allowed)
+        if self._scale and (euclidean or table.space.metric == "dot" or table.space.normalized):
+            scores *= scale
         plan = {"plan": "exact", "scanned": int(table.rows.slots if allowed.slots is None else len(allowed.slots))}
         return Hits(rows, scores, total=allowed.counts, explanation=plan)
 
     def upsert(self, vectors: Any, rows: np.ndarray, *, ties: np.ndarray | None = None) -> None:
-        self.table.put(vectors, rows, ties)
+        if self.config.dtype == "int8" and len(self) == 0:
+            self.build([vectors], [rows], ties=ties)
+        else:
+            self.table.put(self._kept(vectors), rows, ties)
 
     def remove(self, rows: np.ndarray) -> None:
         self.table.rows.drop(rows)
@@ -74,12 +119,15 @@ class FlatIndex(TableIndex):
 
     def save(self, folder: Path) -> None:
         self.table.save(Path(folder))
-        write_header(folder, "flat", 1, space=self.space.to_json(), config=self.config.model_dump())
+        told = {} if self.config.dtype == "given" else {"scale": self._scale}
+        config = self.config.model_dump(exclude=None if told else {"dtype"})
+        write_header(folder, "flat", 2 if told else 1, space=self.space.to_json(), config=config, **told)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        header = read_header(folder, "flat", 1)
+        header = read_header(folder, "flat", 2)
         index = cls(**header["config"])
+        index._scale = float(header.get("scale", 0.0))
         index._table = VectorTable.open(Path(folder), space_from(header))
         return index
 

@@ -22,7 +22,8 @@ from itemspace.core.hits import Hits
 from itemspace.core.seeding import RNG, as_seed, derive
 from itemspace.core.selection import Selection
 from itemspace.index.bytes import IndexBytes
-from itemspace.index.candidates import CROWD, crowded_queries
+from itemspace.index.calibration import Calibration
+from itemspace.index.candidates import CROWD, Candidates, crowded_queries
 from itemspace.index.depth import Depth, measured_depth, shared_with_exact
 from itemspace.index.growing import Growing, scratch
 from itemspace.index.persist import read_header, space_from, write_header
@@ -55,6 +56,8 @@ class QuantizedConfig(Config):
     estimates from codes)."""
     recall: float = Field(0.95, gt=0.0, lt=1.0)
     """Recall at 10 aimed at, as measured when the index was built."""
+    least: int | None = Field(None, ge=1)
+    """Vectors below which there are no codes and every search is exact; None: as many as training codes well takes."""
 
 
 class CodeEngine(Protocol):
@@ -124,7 +127,7 @@ class QuantizedIndex(TableIndex):
     def _grow(self) -> None:
         """A codec trained on the table as it is, codes of all of it, and how deep they must be searched."""
         table, slots = self.table, self.table.rows.slots
-        if slots < self.least:
+        if slots < (self.config.least or self.least):
             self._engine, self._depth = None, Depth()
             return
         engine, lists = self._new_engine(table), self._lists_for(slots)
@@ -164,7 +167,7 @@ class QuantizedIndex(TableIndex):
 
     def _by_codes(self, values: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray, str]:
         """Rows, scores and what was done: candidates by code, scored again where that is asked for."""
-        table, engine, chosen = self.table, self._engine, allowed.chosen
+        engine, chosen = self._engine, allowed.chosen
         assert engine is not None
         assert chosen is not None
         depth, probes = self.depth(k), self.probes
@@ -174,24 +177,47 @@ class QuantizedIndex(TableIndex):
         # Estimates that are equal are told apart by ties, so it must be seen whether any were cut off.
         spare = skip + (2 if self.config.rerank == 0 else 0)
         slots, distances, read = self._candidates(values, k, depth + spare, chosen, probes)
-        keep = slots >= 0
-        if allowed.exclude is not None or not engine.selects:
-            group, column = np.nonzero(keep)
-            keep[group, column] = allowed.permits(group, slots[group, column], table.rows.slots)
-        group, column = np.nonzero(keep)
-        picked = slots[group, column]
-        if self.config.rerank != 0:
-            rows, scores = table.rank(values, group, picked, k)
-            how = f"{depth:,} rescored, recall about {self._depth.recall(depth, k):.3f}"
-        else:
-            found = distances[group, column]
-            estimate = -np.sqrt(np.maximum(found, 0.0)) if table.space.metric == "euclidean" else -found
-            rows, scores = ranked_pairs(
-                group, table.rows.rows[picked], estimate, table.rows.ties[picked], len(values), k
-            )
+        limits = allowed if allowed.exclude is not None or not engine.selects else None
+        if self.config.rerank == 0:
+            rows, scores = self._estimated(len(values), k, slots, distances, limits)
             how = f"scores estimated, recall about {self._depth.recall(k, k):.3f}"
+        else:
+            rows, scores = self._rescored(values, k, slots, limits)
+            how = f"{depth:,} rescored, recall about {self._depth.recall(depth, k):.3f}"
         lists = f" in {read:,} of {engine.count:,} lists" if engine.count > 1 else ""
         return rows, scores, f"codes of {len(chosen):,} survivors{lists}, {how}"
+
+    def _rescored(
+        self, values: np.ndarray, k: int, slots: np.ndarray, limits: Allowed | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best candidates [q, c] by their vectors: products in float32 choose, exact scores decide."""
+        table, found = self.table, Candidates(self.table, None, None, Calibration())
+        if len(values) == 1 and limits is None:
+            one = slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0]
+            rows, scores = table.one_ranked(values[0], found.promising(values, k, one), k)
+            missing = k - len(rows)
+            if missing:
+                rows, scores = (
+                    np.pad(rows, (0, missing), constant_values=-1),
+                    np.pad(scores, (0, missing), constant_values=-np.inf),
+                )
+            return rows[None], scores[None]
+        near = found.distances(values, slots)
+        free = Allowed(None, None, None, np.zeros(len(values), np.int64)) if limits is None else limits
+        return found.ranked(values, k, free, slots, near, found.rounding(values, near))
+
+    def _estimated(
+        self, queries: int, k: int, slots: np.ndarray, distances: np.ndarray, limits: Allowed | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best candidates [q, c] by what their codes say."""
+        table, keep = self.table, slots >= 0
+        if limits is not None:
+            group, column = np.nonzero(keep)
+            keep[group, column] = limits.permits(group, slots[group, column], table.rows.slots)
+        group, column = np.nonzero(keep)
+        picked, found = slots[group, column], distances[group, column]
+        estimate = -np.sqrt(np.maximum(found, 0.0)) if table.space.metric == "euclidean" else -found
+        return ranked_pairs(group, table.rows.rows[picked], estimate, table.rows.ties[picked], queries, k)
 
     def _candidates(
         self, values: np.ndarray, k: int, wanted: int, chosen: SlotSet, probes: int

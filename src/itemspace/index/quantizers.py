@@ -48,7 +48,9 @@ class AQConfig(CodedConfig):
     """Settings of additive codes."""
 
     levels: int = Field(4, ge=1, le=16)
-    """Centers added up for a piece of the vector, a byte each."""
+    """Centers added up for a piece of the vector."""
+    bits: Literal[4, 8] = 8
+    """Of the number kept for each."""
 
 
 class RaBitQConfig(CodedConfig):
@@ -119,9 +121,10 @@ class AQIndex(CodedIndex):
     least: ClassVar[int] = 1024
 
     def codec(self, dimension: int) -> Codec:
-        size = self.code_bytes(dimension)
-        levels = min(self.config.levels, size)
-        return Codec("aq", pieces=int(np.clip(size // levels, 1, dimension)), levels=levels)
+        numbers = max(1, self.code_bytes(dimension) * 8 // self.config.bits)
+        levels = min(self.config.levels, numbers)
+        pieces = int(np.clip(numbers // levels, 1, dimension))
+        return Codec("aq", pieces=pieces, bits=self.config.bits, levels=levels)
 
 
 class RaBitQIndex(CodedIndex):

@@ -92,11 +92,11 @@ def _by_lists(query: np.ndarray, k: int, chosen: SlotSet, found: Candidates, sig
     assert lists is not None
     wanted = found.length(k, bool(sight.against[0]))
     if found.picks(chosen, sight.order, np.ones(sight.order.shape, bool), wanted)[0]:
-        return _best(query, k, found, _members(chosen, found, sight.order[0]))
+        return found.promising(query, k, _members(chosen, found, sight.order[0]))
     slots, codes = lists.search(query, wanted, sight.order, sight.near, chosen)
     if len(crowded_queries(slots, codes, k)) and wanted < min(CROWD, len(lists)):
         return None
-    return _best(query, k, found, slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0])
+    return found.promising(query, k, slots[0] if slots[0, -1] >= 0 else slots[0, slots[0] >= 0])
 
 
 def _members(chosen: SlotSet, found: Candidates, order: np.ndarray) -> np.ndarray:
@@ -111,12 +111,3 @@ def _members(chosen: SlotSet, found: Candidates, order: np.ndarray) -> np.ndarra
     members, ends = lists.members(chosen)
     bounds = zip(ends[order].tolist(), ends[order + 1].tolist(), strict=True)
     return np.concatenate([members[start:stop] for start, stop in bounds])
-
-
-def _best(query: np.ndarray, k: int, found: Candidates, kept: np.ndarray) -> np.ndarray:
-    """Those of a few slots [m] that may be among the k best."""
-    if len(kept) <= k:
-        return kept
-    near = found.distances(query, kept[None])
-    limit = np.partition(near[0], k - 1)[k - 1] + found.rounding(query, near)[0]
-    return kept[near[0] <= limit]

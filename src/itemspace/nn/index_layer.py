@@ -187,6 +187,6 @@ def lloyd(
         centers = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centers).astype(np.float32)
         empty = np.flatnonzero(sizes == 0)[: len(values)]
         if len(empty):
-            gap = np.einsum("nd,nd->n", values - centers[label], values - centers[label])
-            centers[empty] = values[np.argsort(-gap, kind="stable")[: len(empty)]]
+            gap = np.einsum("nd,nd->n", values - centers[label], values - centers[label]).astype(np.float64) + 1e-12
+            centers[empty] = values[rng.choice(len(values), len(empty), replace=False, p=gap / gap.sum())]
     return centers, label

@@ -150,7 +150,7 @@ class BitScan:
             if content["slots"] != slots or content["sha256"] != checksum(folder / _CODES):
                 return False
             self._codes = np.load(folder / _CODES, mmap_mode="r" if slots else None)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
             return False
         self._used = slots
         return len(self._codes) == slots
