@@ -171,7 +171,7 @@ def test_work_buys_recall_and_more_than_chance_would(kind):
         before = recall, share
         if effort == 64:
             assert recall > share + (0.1 if kind == "sketch" else 0.2)
-    assert recall > 0.95
+    assert recall > (0.9 if kind == "sketch" else 0.95)
 
 
 def test_the_world_forgets_where_things_are_as_the_dial_is_turned():
