@@ -39,10 +39,10 @@ class Arms:
         from itemspace.encode.sentence_transformer import SentenceTransformerEncoder
 
         folder = str(get_model_path())
-        self.library: dict[tuple[str, str], Any] = {}
+        self.models: dict[tuple[str, str], Any] = {}
         for attention in ("sdpa", "eager"):
             for dtype in ("float32", "bfloat16"):
-                self.library[dtype, attention] = SentenceTransformer(
+                self.models[dtype, attention] = SentenceTransformer(
                     folder, device="cpu", model_kwargs={"attn_implementation": attention}
                 ).to(getattr(torch, dtype))
         settings: dict[str, dict[str, str]] = {
@@ -56,7 +56,7 @@ class Arms:
             print(f"  {encoder.space.encoder}: {encoder.told}", file=sys.stderr)
 
     def peer(self, texts: list[str], dtype: str, attention: str, batch: int) -> np.ndarray:
-        made = self.library[dtype, attention].encode(
+        made = self.models[dtype, attention].encode(
             texts, batch_size=batch, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
         )
         vectors: np.ndarray = made.float().numpy()

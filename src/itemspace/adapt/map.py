@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from itemspace.adapt.adapter import Affine
+from itemspace.adapt.covariance import moments, principal_axes
 from itemspace.core.errors import RequestError
 from itemspace.core.extras import require
 from itemspace.core.seeding import RNG, derive
@@ -94,12 +96,8 @@ def principal(vectors: np.ndarray, count: int) -> np.ndarray:
     """The first `count` principal components of vectors [n, d] -> float32 [n, count], each with its sign fixed."""
     if not len(vectors):
         return np.zeros((0, count), np.float32)
-    centered = vectors - vectors.mean(0, dtype=np.float64).astype(np.float32)
-    _, axes = np.linalg.eigh((centered.T @ centered).astype(np.float64))
-    axes = axes[:, ::-1][:, :count]
-    # The largest loading counts as positive: a component's sign is otherwise the linear algebra library's choice.
-    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-    return (centered @ axes.astype(np.float32)).astype(np.float32)
+    mean, covariance = moments(vectors)
+    return Affine(mean, principal_axes(covariance)[1][:, :count]).apply(vectors)
 
 
 def placed(vectors: np.ndarray, landmarks: np.ndarray, points: np.ndarray, count: int = PLACED_BY) -> np.ndarray:

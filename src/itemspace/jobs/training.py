@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from itemspace.core.contracts import Encoder, Recommender
 from itemspace.core.dataset import Dataset
 from itemspace.core.errors import DataError, RecipeError, RequestError, nearest
@@ -83,9 +81,6 @@ class Train(Work):
         name, _, seed = chunk.label.partition("-")
         plan = self.recipe if not seed else Recipe.load(self.recipe.to_toml_dict() | {"seed": int(seed)})
         fit_part(name, self._data, plan, folder, scratch)
-
-    def make(self, chunk: Chunk) -> np.ndarray:
-        raise NotImplementedError("a training job has no chunks of rows")
 
     def names(self, chunk: Chunk) -> list[str]:
         return [chunk.label]

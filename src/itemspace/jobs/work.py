@@ -27,9 +27,9 @@ class Work(ABC):
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    @abstractmethod
     def make(self, chunk: Chunk) -> Rows:
         """The output of a chunk of rows, one entry or more for each."""
+        raise NotImplementedError(f"{type(self).__name__} has no chunks of rows")
 
     def fit(self, chunk: Chunk, folder: Path, scratch: Path) -> None:
         """Write a fitted part into `folder`; `scratch` keeps checkpoints over kills."""

@@ -32,8 +32,8 @@ _CELLS = 256
 """Values up to which they are read one by one."""
 
 
-def _quiet(_: str) -> None:
-    return
+def quiet(_: str) -> None:
+    """Told the steps of what takes long, and says nothing."""
 
 
 class Showing:
@@ -89,7 +89,7 @@ class Showing:
         *,
         color: str | None = None,
         limit: int = 20_000,
-        say: Callable[[str], object] = _quiet,
+        say: Callable[[str], object] = quiet,
     ) -> ItemMap:
         """The items as points in a square, what is alike close together; computed once, then kept beside the generations.
 
@@ -131,7 +131,7 @@ class Showing:
         *,
         settings: Settings | None = None,
         keep: bool = True,
-        say: Callable[[str], object] = _quiet,
+        say: Callable[[str], object] = quiet,
     ) -> Report:
         """What the vectors of this Space are like (spectrum, dimension, isotropy, hubs, dispensable dimensions), and how far
 

@@ -23,7 +23,7 @@ from itemspace.evaluate.embeddings.neighbors import jaccard, nearest, sampled
 from itemspace.evaluate.embeddings.retention import retention
 from itemspace.evaluate.embeddings.similarity import families, linear_cka, rank_similarity
 from itemspace.evaluate.embeddings.spectrum import Spectrum
-from itemspace.evaluate.significance import bootstrap_means, percentile_interval
+from itemspace.evaluate.embeddings.thresholds import interval
 
 PRIMARY = (
     "effective rank",
@@ -160,7 +160,7 @@ class _One:
                 Measure(
                     "neighbors kept",
                     name,
-                    *_interval(left.kept[method][i], settings.seed),
+                    *interval(left.kept[method][i], seed=settings.seed),
                     n=len(asked),
                     slice=method,
                     label=f"{m} dimensions",
@@ -206,11 +206,6 @@ def _together(
     merged = " then ".join(f"({', '.join(group)})" for group in families(alike, names))
     order = (f"By CKA the encoders join in this order: {merged}.",) if len(names) > 2 else ()
     return grids, measures, tuple(curves), order
-
-
-def _interval(values: np.ndarray, seed: int) -> tuple[float, float, float]:
-    low, high = percentile_interval(bootstrap_means(values[:, None], rng=seed))
-    return float(values.mean()), float(low[0]), float(high[0])
 
 
 def common(named: Mapping[str, tuple[Sequence[str], Dense]]) -> tuple[list[str], dict[str, Dense]]:
